@@ -1,0 +1,28 @@
+# Flags that every target of ours shares, and the shape of a library: a folder.
+
+add_library(sonogate_flags INTERFACE)
+target_include_directories(sonogate_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/backend)
+target_compile_options(sonogate_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion $<$<BOOL:${SONOGATE_WERROR}>:-Werror>)
+if(SONOGATE_SANITIZE)
+    target_compile_options(sonogate_flags INTERFACE -fsanitize=${SONOGATE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(sonogate_flags INTERFACE -fsanitize=${SONOGATE_SANITIZE})
+endif()
+target_link_libraries(sonogate_flags INTERFACE Threads::Threads)
+
+# sonogate_library(NAME [ROOT dir] [LINK lib...]): every .cpp in [dir/]NAME; header-only folders become INTERFACE libraries.
+function(sonogate_library name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "ROOT" "LINK")
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${arg_ROOT}/${name}/*.cpp)
+    if(sources)
+        add_library(${name} STATIC ${sources})
+        target_link_libraries(${name} PUBLIC ${arg_LINK} PRIVATE sonogate_flags)
+        target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/backend)
+        if(name MATCHES "^(base|shm)$")
+            target_compile_options(${name} PRIVATE -fno-exceptions -fno-rtti)
+        endif()
+    else()
+        add_library(${name} INTERFACE)
+        target_link_libraries(${name} INTERFACE ${arg_LINK})
+        target_include_directories(${name} INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/backend)
+    endif()
+endfunction()
