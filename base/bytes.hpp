@@ -1,7 +1,7 @@
 // Reading and writing little-endian numbers and length-prefixed strings within a bound.
 //
-// For: everything that parses bytes it did not write: it cannot read past the end, and remembers if somebody tried.
-// Not for: text.
+// For: everything that parses bytes it did not write: it cannot read past the end, and remembers if
+// somebody tried. Not for: text.
 #pragma once
 
 #include <bit>
@@ -16,7 +16,8 @@
 
 namespace sonogate {
 
-static_assert(std::endian::native == std::endian::little, "packed forms are written as the machine has them");
+static_assert(std::endian::native == std::endian::little,
+              "packed forms are written as the machine has them");
 
 using Bytes = std::span<const std::byte>;
 
@@ -28,14 +29,15 @@ inline std::string_view as_text(Bytes bytes) noexcept {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// Reads from the front of a span. After the first read past the end, every read gives zeros and ok() is false.
+// Reads from the front of a span. After the first read past the end, every read gives zeros and
+// ok() is false.
 class ByteReader {
   public:
     explicit ByteReader(Bytes bytes) noexcept : rest_(bytes) {}
 
     template <typename T>
-        requires std::is_trivially_copyable_v<T>
-    T read() noexcept {
+    requires std::is_trivially_copyable_v<T> T read()
+    noexcept {
         T value{};
         const Bytes raw = take(sizeof(T));
         if (raw.size() == sizeof(T)) {
@@ -67,10 +69,8 @@ class ByteReader {
 class ByteWriter {
   public:
     template <typename T>
-        requires std::is_trivially_copyable_v<T>
-    void write(const T& value) {
-        append(std::as_bytes(std::span(&value, 1)));
-    }
+    requires std::is_trivially_copyable_v<T>
+    void write(const T& value) { append(std::as_bytes(std::span(&value, 1))); }
     void append(Bytes bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }
 
     const std::vector<std::byte>& bytes() const noexcept { return out_; }

@@ -11,10 +11,15 @@ namespace sonogate {
 inline std::uint64_t now_ns() noexcept {
     timespec t{};
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(t.tv_nsec);
+    return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000U +
+           static_cast<std::uint64_t>(t.tv_nsec);
 }
 
-inline std::uint64_t now_us() noexcept { return now_ns() / 1'000U; }
-inline std::uint64_t now_ms() noexcept { return now_ns() / 1'000'000U; }
+inline std::uint64_t now_us() noexcept {
+    return now_ns() / 1'000U;
+}
+inline std::uint64_t now_ms() noexcept {
+    return now_ns() / 1'000'000U;
+}
 
 }  // namespace sonogate

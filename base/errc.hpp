@@ -1,7 +1,8 @@
 // Every way a request can fail, and the one place where a failure becomes an HTTP answer.
 //
-// For: the codes that cross shared memory (never text) and their RFC 9457 problem types, as the HTTP contract
-// fixes them. Not for: errno values, log lines, or the wording of `detail` (ngx_module/problem.cpp has it).
+// For: the codes that cross shared memory (never text) and their RFC 9457 problem types, as the
+// HTTP contract fixes them. Not for: errno values, log lines, or the wording of `detail`
+// (ngx_module/problem.cpp has it).
 #pragma once
 
 #include <array>
@@ -18,7 +19,8 @@ enum class Errc : std::uint16_t {
     malformed_multipart,   // multipart/form-data without boundary, cut, or with broken part headers
     malformed_json,        // a JSON body that does not parse, or is not an object
     missing_audio,         // nothing uploaded: an empty body, no audio part, no "audio" member
-    invalid_parameter,     // a parameter is out of range, repeated or unknown in value; `parameter` names it
+    invalid_parameter,     // a parameter is out of range, repeated or unknown in value; `parameter`
+                           // names it
     unauthenticated,       // no key, or one that is not known
     forbidden,             // the caller may not do that here (e.g. write to a read-only catalog)
     origin_not_allowed,    // CORS
@@ -57,7 +59,8 @@ struct Problem {
     std::string_view title;  // short, for people
 };
 
-// Indexed by Errc. `ok` and `cancelled` are never serialised; 499 is nginx's own number for a client that left.
+// Indexed by Errc. `ok` and `cancelled` are never serialised; 499 is nginx's own number for a
+// client that left.
 inline constexpr std::array<Problem, errc_count> problems = {{
     {200, "ok", "OK"},
     {400, "malformed-request", "Malformed request"},

@@ -25,16 +25,34 @@ struct Failure {
 template <typename T>
 class [[nodiscard]] Result {
   public:
-    Result(T value) noexcept : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor): reads as a return
+    Result(T value) noexcept
+        : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor): reads as a return
     Result(Failure failure) noexcept : failure_(failure) {}  // NOLINT(google-explicit-constructor)
-    Result(Errc code) noexcept : failure_{.code = code} { assert(code != Errc::ok); }  // NOLINT(google-explicit-constructor)
+    Result(Errc code) noexcept : failure_{.code = code} {
+        assert(code != Errc::ok);
+    }  // NOLINT(google-explicit-constructor)
 
     explicit operator bool() const noexcept { return value_.has_value(); }
-    T& operator*() noexcept { assert(value_); return *value_; }
-    const T& operator*() const noexcept { assert(value_); return *value_; }
-    T* operator->() noexcept { assert(value_); return &*value_; }
-    const T* operator->() const noexcept { assert(value_); return &*value_; }
-    const Failure& failure() const noexcept { assert(!value_); return failure_; }
+    T& operator*() noexcept {
+        assert(value_);
+        return *value_;
+    }
+    const T& operator*() const noexcept {
+        assert(value_);
+        return *value_;
+    }
+    T* operator->() noexcept {
+        assert(value_);
+        return &*value_;
+    }
+    const T* operator->() const noexcept {
+        assert(value_);
+        return &*value_;
+    }
+    const Failure& failure() const noexcept {
+        assert(!value_);
+        return failure_;
+    }
 
   private:
     std::optional<T> value_;
@@ -45,8 +63,12 @@ template <>
 class [[nodiscard]] Result<void> {
   public:
     Result() noexcept : failure_{.code = Errc::ok} {}
-    Result(Failure failure) noexcept : failure_(failure) { assert(failure.code != Errc::ok); }  // NOLINT(google-explicit-constructor)
-    Result(Errc code) noexcept : failure_{.code = code} { assert(code != Errc::ok); }  // NOLINT(google-explicit-constructor)
+    Result(Failure failure) noexcept : failure_(failure) {
+        assert(failure.code != Errc::ok);
+    }  // NOLINT(google-explicit-constructor)
+    Result(Errc code) noexcept : failure_{.code = code} {
+        assert(code != Errc::ok);
+    }  // NOLINT(google-explicit-constructor)
 
     explicit operator bool() const noexcept { return failure_.code == Errc::ok; }
     const Failure& failure() const noexcept { return failure_; }

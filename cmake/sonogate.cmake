@@ -26,3 +26,6 @@ function(sonogate_library name)
         target_include_directories(${name} INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/backend)
     endif()
 endfunction()
+
+# Boost.Interprocess throws; the file that turns its exceptions into results is the exception in shm.
+set_source_files_properties(${CMAKE_SOURCE_DIR}/shm/mapping.cpp PROPERTIES COMPILE_OPTIONS "-fexceptions;-frtti")

@@ -1,8 +1,9 @@
 // The bytes that two processes share, and nothing else: no behaviour lives here.
 //
-// For: nginx worker <-> broker (a link) and broker <-> worker or librarian (a channel). docs/protocol.md draws the
-// same layout, and a test holds the two together. Every segment has exactly one writer; whoever reads it copies an
-// entry, validates the copy and uses the copy. Change anything here and layout_version goes up.
+// For: nginx worker <-> broker (a link) and broker <-> worker or librarian (a channel).
+// docs/protocol.md draws the same layout, and a test holds the two together. Every segment has
+// exactly one writer; whoever reads it copies an entry, validates the copy and uses the copy.
+// Change anything here and layout_version goes up.
 #pragma once
 
 #include <array>
@@ -22,27 +23,48 @@ static_assert(Index::is_always_lock_free && sizeof(Index) == 4);
 using Counter = std::atomic<std::uint64_t>;
 static_assert(Counter::is_always_lock_free && sizeof(Counter) == 8);
 
-// ---- names shared by both sides --------------------------------------------------------------------------------
+// ---- names shared by both sides
+// --------------------------------------------------------------------------------
 
 enum class Endpoint : std::uint16_t {
     none = 0,
-    analyze, identify, fingerprint,                                  // audio in, a worker's job
-    track_create,                                                    // audio in, worker then librarian
-    track_list, track_get, track_patch, track_delete,                // the librarian alone
-    metrics,                                                         // the broker's own answer
+    analyze,
+    identify,
+    fingerprint,   // audio in, a worker's job
+    track_create,  // audio in, worker then librarian
+    track_list,
+    track_get,
+    track_patch,
+    track_delete,  // the librarian alone
+    metrics,       // the broker's own answer
     count_,
 };
 inline constexpr std::size_t endpoint_count = static_cast<std::size_t>(Endpoint::count_);
 
-// How the input bytes are to be read. Multipart is already taken apart by nginx and arrives as `raw`.
+// How the input bytes are to be read. Multipart is already taken apart by nginx and arrives as
+// `raw`.
 enum class BodyKind : std::uint16_t { none = 0, raw, json, count_ };
 
 // What decoded, for the log variables and the metrics; `unknown` until something did.
 enum class AudioFormat : std::uint16_t {
-    unknown = 0, wav, aiff, caf, au, flac, ogg_vorbis, ogg_opus, ogg_flac, mp3, w64, rf64, other, count_,
+    unknown = 0,
+    wav,
+    aiff,
+    caf,
+    au,
+    flac,
+    ogg_vorbis,
+    ogg_opus,
+    ogg_flac,
+    mp3,
+    w64,
+    rf64,
+    other,
+    count_,
 };
 
-// A job for as long as it lives: which link, which place in nginx's pending table, which use of that place.
+// A job for as long as it lives: which link, which place in nginx's pending table, which use of
+// that place.
 struct JobId {
     std::uint64_t epoch = 0;
     std::uint32_t slot = 0;
@@ -57,22 +79,28 @@ struct Text {
     std::array<char, text_bytes> data{};
 };
 
-// ---- upload slabs ----------------------------------------------------------------------------------------------
-// One memfd a slab, written by one nginx worker. The packed parameters (shm/params.hpp) stand at offset 0, the audio
-// (or the JSON body) at slab_audio_offset. Untouched pages cost nothing.
+// ---- upload slabs
+// ----------------------------------------------------------------------------------------------
+// One memfd a slab, written by one nginx worker. The packed parameters (shm/params.hpp) stand at
+// offset 0, the audio (or the JSON body) at slab_audio_offset. Untouched pages cost nothing.
 
 inline constexpr std::uint32_t slab_params_bytes = 64U << 10U;
 inline constexpr std::uint64_t slab_audio_offset = slab_params_bytes;
-inline constexpr std::uint64_t warm_slab_audio_bytes = 8U << 20U;     // larger uploads get a fresh memfd
-inline constexpr std::uint64_t ticketless_bytes = 64U << 10U;         // at or below, the submission is the ticket
-inline constexpr std::uint64_t max_upload_bytes = 1ULL << 40U;        // nobody sends more; bounds every sum
+inline constexpr std::uint64_t warm_slab_audio_bytes = 8U
+                                                       << 20U;  // larger uploads get a fresh memfd
+inline constexpr std::uint64_t ticketless_bytes =
+    64U << 10U;  // at or below, the submission is the ticket
+inline constexpr std::uint64_t max_upload_bytes = 1ULL
+                                                  << 40U;  // nobody sends more; bounds every sum
 
-// ---- the link: nginx worker <-> broker -------------------------------------------------------------------------
+// ---- the link: nginx worker <-> broker
+// -------------------------------------------------------------------------
 
 enum class Op : std::uint16_t {
     none = 0,
-    admit,           // asks for a ticket: need_bytes (declared, or sonogate_max_body), charged_bytes held already
-    charge,          // raises what the ticket holds to charged_bytes
+    admit,   // asks for a ticket: need_bytes (declared, or sonogate_max_body), charged_bytes held
+             // already
+    charge,  // raises what the ticket holds to charged_bytes
     give_back,       // the ticket ends without a job
     submit,          // the job, whole; takes the ticket over where there is one
     cancel,          // the client left; the completion still comes
@@ -81,9 +109,9 @@ enum class Op : std::uint16_t {
 };
 
 enum SubmissionFlags : std::uint16_t {
-    submission_has_ticket = 1U << 0U,      // an admit was granted for this job id
-    submission_resubmitted = 1U << 1U,     // a backend died with it before
-    submission_catalog_write = 1U << 2U,   // the location allows the catalog to be written
+    submission_has_ticket = 1U << 0U,     // an admit was granted for this job id
+    submission_resubmitted = 1U << 1U,    // a backend died with it before
+    submission_catalog_write = 1U << 2U,  // the location allows the catalog to be written
 };
 
 struct alignas(cache_line_bytes) Submission {
@@ -91,21 +119,22 @@ struct alignas(cache_line_bytes) Submission {
     Endpoint endpoint = Endpoint::none;
     BodyKind body = BodyKind::none;
     std::uint16_t flags = 0;
-    std::uint32_t slab = 0;                 // upload slab id, 0 = none (no params, no body)
-    std::uint32_t slab_generation = 0;      // which use of that slab
+    std::uint32_t slab = 0;             // upload slab id, 0 = none (no params, no body)
+    std::uint32_t slab_generation = 0;  // which use of that slab
     JobId job;
-    std::uint32_t params_bytes = 0;         // at slab offset 0
-    std::uint32_t result_slot = 0;          // release_result
-    std::uint32_t result_generation = 0;    // release_result
-    std::uint32_t receive_us = 0;           // first to last byte of the body
-    std::uint64_t audio_bytes = 0;          // at slab_audio_offset
-    std::uint64_t need_bytes = 0;           // admit: the most that this upload can grow to
-    std::uint64_t charged_bytes = 0;        // admit: held already; charge: the new sum
-    std::uint64_t max_audio_ms = 0;         // 0 = no bound
-    std::array<std::uint8_t, 16> job_key{};   // made by nginx at first submission: a repeat is known by it
+    std::uint32_t params_bytes = 0;       // at slab offset 0
+    std::uint32_t result_slot = 0;        // release_result
+    std::uint32_t result_generation = 0;  // release_result
+    std::uint32_t receive_us = 0;         // first to last byte of the body
+    std::uint64_t audio_bytes = 0;        // at slab_audio_offset
+    std::uint64_t need_bytes = 0;         // admit: the most that this upload can grow to
+    std::uint64_t charged_bytes = 0;      // admit: held already; charge: the new sum
+    std::uint64_t max_audio_ms = 0;       // 0 = no bound
+    std::array<std::uint8_t, 16>
+        job_key{};  // made by nginx at first submission: a repeat is known by it
     Text request_id;
-    Text track_id;                          // from the path, the query or a part; else made by nginx; see track_id_made
-    std::uint8_t track_id_made = 0;         // 1: made by nginx, so a JSON body may still name its own
+    Text track_id;  // from the path, the query or a part; else made by nginx; see track_id_made
+    std::uint8_t track_id_made = 0;  // 1: made by nginx, so a JSON body may still name its own
     std::array<std::uint8_t, 7> reserved{};
 };
 static_assert(sizeof(Submission) == 384 && std::is_trivially_copyable_v<Submission>);
@@ -125,15 +154,15 @@ static_assert(sizeof(AudioFacts) == 16);
 struct StageTimes {
     std::uint32_t queue_us = 0;
     std::uint32_t decode_us = 0;
-    std::uint32_t compute_us = 0;   // transform and operation
-    std::uint32_t search_us = 0;    // the librarian's part
+    std::uint32_t compute_us = 0;  // transform and operation
+    std::uint32_t search_us = 0;   // the librarian's part
 };
 static_assert(sizeof(StageTimes) == 16);
 
 // A failure as base/result.hpp has it, without errno.
 struct FailureFacts {
-    std::uint16_t errc = 0;         // Errc, 0 = success
-    std::uint16_t parameter = 0;    // Parameter
+    std::uint16_t errc = 0;       // Errc, 0 = success
+    std::uint16_t parameter = 0;  // Parameter
     std::uint32_t retry_after_s = 0;
     std::uint64_t limit = 0;
     std::uint64_t value = 0;
@@ -142,22 +171,23 @@ static_assert(sizeof(FailureFacts) == 24);
 
 struct alignas(cache_line_bytes) Completion {
     CompletionKind kind = CompletionKind::none;
-    std::uint16_t status = 0;               // HTTP status of a success: 200, 201 or 204
+    std::uint16_t status = 0;  // HTTP status of a success: 200, 201 or 204
     ResultPlace place = ResultPlace::none;
-    std::uint16_t text_plain = 0;           // 1: the result is text (metrics), not JSON
-    std::uint32_t result_slot = 0;          // slot: which; file: the token of the descriptor sent beside
+    std::uint16_t text_plain = 0;   // 1: the result is text (metrics), not JSON
+    std::uint32_t result_slot = 0;  // slot: which; file: the token of the descriptor sent beside
     std::uint32_t result_generation = 0;
     JobId job;
     std::uint64_t result_bytes = 0;
-    std::uint64_t granted_bytes = 0;        // admitted, charged: what the ticket holds now
-    std::uint64_t etag = 0;                 // GET of tracks: changes when the answer does, 0 = none
+    std::uint64_t granted_bytes = 0;  // admitted, charged: what the ticket holds now
+    std::uint64_t etag = 0;           // GET of tracks: changes when the answer does, 0 = none
     FailureFacts failure;
     StageTimes times;
     AudioFacts audio;
-    Text track_id;                          // of a created track
+    Text track_id;  // of a created track
     std::array<std::uint8_t, 22> reserved{};
 };
-static_assert(sizeof(Completion) == 256 + cache_line_bytes && std::is_trivially_copyable_v<Completion>);
+static_assert(sizeof(Completion) == 256 + cache_line_bytes &&
+              std::is_trivially_copyable_v<Completion>);
 
 inline constexpr std::uint32_t link_ring_entries = 1024;  // a power of two
 
@@ -170,21 +200,32 @@ struct SegmentHeader {
 };
 
 // Requests that one nginx worker answered, by endpoint and status. Index 0 of each axis is "other".
-inline constexpr std::array<std::uint16_t, 24> counted_statuses = {0,   200, 201, 204, 206, 304, 400, 401,
-                                                                   403, 404, 405, 408, 409, 413, 415, 421,
-                                                                   422, 429, 499, 500, 502, 503, 504, 507};
+inline constexpr std::array<std::uint16_t, 24> counted_statuses = {
+    0,   200, 201, 204, 206, 304, 400, 401, 403, 404, 405, 408,
+    409, 413, 415, 421, 422, 429, 499, 500, 502, 503, 504, 507};
 enum class CountedEndpoint : std::uint16_t {
-    other = 0, analyze, identify, fingerprint, tracks, track, metrics, health, ready, count_,
+    other = 0,
+    analyze,
+    identify,
+    fingerprint,
+    tracks,
+    track,
+    metrics,
+    health,
+    ready,
+    count_,
 };
-inline constexpr std::size_t counted_endpoint_count = static_cast<std::size_t>(CountedEndpoint::count_);
+inline constexpr std::size_t counted_endpoint_count =
+    static_cast<std::size_t>(CountedEndpoint::count_);
 
 // Written by the nginx worker alone.
 struct LinkUp {
     SegmentHeader header;
-    alignas(cache_line_bytes) Index submission_tail;    // producer's end of submissions
-    alignas(cache_line_bytes) Index completion_head;    // consumer's end of LinkDown::completions
-    alignas(cache_line_bytes) Index armed;              // odd while the nginx worker sleeps
-    alignas(cache_line_bytes) Counter upload_slab_bytes;  // memory of this worker's slabs, warm ones included
+    alignas(cache_line_bytes) Index submission_tail;  // producer's end of submissions
+    alignas(cache_line_bytes) Index completion_head;  // consumer's end of LinkDown::completions
+    alignas(cache_line_bytes) Index armed;            // odd while the nginx worker sleeps
+    alignas(cache_line_bytes) Counter
+        upload_slab_bytes;  // memory of this worker's slabs, warm ones included
     Counter result_bytes_in_use;
     alignas(cache_line_bytes) Counter requests[counted_endpoint_count][counted_statuses.size()];
     alignas(cache_line_bytes) Submission submissions[link_ring_entries];
@@ -195,32 +236,34 @@ enum class PartState : std::uint32_t { down = 0, starting, ready, draining, coun
 // Written by the broker alone.
 struct LinkDown {
     SegmentHeader header;
-    alignas(cache_line_bytes) Index completion_tail;    // producer's end of completions
-    alignas(cache_line_bytes) Index submission_head;    // consumer's end of LinkUp::submissions
-    alignas(cache_line_bytes) Index armed;              // odd while the broker sleeps
-    alignas(cache_line_bytes) Counter heartbeat_ns;     // now_ns() of the broker's last turn, at least every second
-    Counter queue_depth;                                // jobs waiting for a worker
+    alignas(cache_line_bytes) Index completion_tail;  // producer's end of completions
+    alignas(cache_line_bytes) Index submission_head;  // consumer's end of LinkUp::submissions
+    alignas(cache_line_bytes) Index armed;            // odd while the broker sleeps
+    alignas(cache_line_bytes) Counter
+        heartbeat_ns;     // now_ns() of the broker's last turn, at least every second
+    Counter queue_depth;  // jobs waiting for a worker
     Counter expected_wait_us;
     Counter catalog_version;
     Counter catalog_tracks;
     Counter disk_free_bytes;
     Index workers_ready;
     Index workers_wanted;
-    Index librarian;                                    // PartState
-    Index catalog;                                      // PartState
-    Index daemon;                                       // PartState: ready or draining
+    Index librarian;  // PartState
+    Index catalog;    // PartState
+    Index daemon;     // PartState: ready or draining
     alignas(cache_line_bytes) Completion completions[link_ring_entries];
 };
 
-// Result slots of one link: one segment, written by the broker, two sizes. Results that fit no free slot travel as
-// a sealed memfd.
+// Result slots of one link: one segment, written by the broker, two sizes. Results that fit no free
+// slot travel as a sealed memfd.
 inline constexpr std::uint32_t small_result_slots = 192;
 inline constexpr std::uint32_t small_result_bytes = 32U << 10U;
 inline constexpr std::uint32_t large_result_slots = 8;
 inline constexpr std::uint32_t large_result_bytes = 1U << 20U;
 inline constexpr std::uint32_t result_slots = small_result_slots + large_result_slots;
 inline constexpr std::uint64_t result_segment_bytes =
-    std::uint64_t{small_result_slots} * small_result_bytes + std::uint64_t{large_result_slots} * large_result_bytes;
+    std::uint64_t{small_result_slots} * small_result_bytes +
+    std::uint64_t{large_result_slots} * large_result_bytes;
 
 constexpr std::uint64_t result_slot_offset(std::uint32_t slot) noexcept {
     return slot < small_result_slots
@@ -232,23 +275,33 @@ constexpr std::uint32_t result_slot_bytes(std::uint32_t slot) noexcept {
     return slot < small_result_slots ? small_result_bytes : large_result_bytes;
 }
 
-// ---- the socket of a link --------------------------------------------------------------------------------------
-// SOCK_SEQPACKET: one message a packet, told apart by its first byte. A single byte of any value is a doorbell.
+// ---- the socket of a link
+// --------------------------------------------------------------------------------------
+// SOCK_SEQPACKET: one message a packet, told apart by its first byte. A single byte of any value is
+// a doorbell.
 
-enum class MessageKind : std::uint32_t { bell = 0, hello, welcome, slab_add, slab_drop, result_file, count_ };
+enum class MessageKind : std::uint32_t {
+    bell = 0,
+    hello,
+    welcome,
+    slab_add,
+    slab_drop,
+    result_file,
+    count_
+};
 
 inline constexpr std::size_t path_bytes = 1024;
 
 // The pool's settings from nginx.conf; the newest `stamp` wins.
 struct PoolSettings {
-    std::uint64_t stamp = 0;               // when the configuration was read, ms since the epoch
-    std::uint32_t workers = 0;             // short-job workers, 0 = one a core
+    std::uint64_t stamp = 0;    // when the configuration was read, ms since the epoch
+    std::uint32_t workers = 0;  // short-job workers, 0 = one a core
     std::uint32_t queue_jobs = 256;
     std::uint32_t queue_timeout_ms = 10'000;
     std::uint32_t job_deadline_ms = 300'000;
     std::uint64_t job_memory_bytes = 512ULL << 20U;
     std::uint64_t upload_memory_bytes = 1ULL << 30U;
-    std::uint16_t catalog_bytes = 0;       // length of `catalog`, e.g. "sqlite:catalog.db"
+    std::uint16_t catalog_bytes = 0;  // length of `catalog`, e.g. "sqlite:catalog.db"
     std::array<char, path_bytes> catalog{};
     std::array<std::uint8_t, 6> reserved{};
 };
@@ -266,7 +319,8 @@ struct Hello {
     PoolSettings settings;
 };
 
-// broker -> nginx worker, with two descriptors: LinkDown, the result segment. No descriptors where errc says why not.
+// broker -> nginx worker, with two descriptors: LinkDown, the result segment. No descriptors where
+// errc says why not.
 struct Welcome {
     MessageKind kind = MessageKind::welcome;
     std::uint32_t version = layout_version;
@@ -279,9 +333,10 @@ struct Welcome {
 // nginx worker -> broker, with one descriptor: an upload slab. Sent before a submission names it.
 struct SlabAdd {
     MessageKind kind = MessageKind::slab_add;
-    std::uint32_t slab = 0;                // 1 and up, not in use
+    std::uint32_t slab = 0;  // 1 and up, not in use
     std::uint64_t segment_bytes = 0;
-    std::uint32_t warm = 0;                // 1: mapped by the broker and reused; 0: handed on to the worker, never reused
+    std::uint32_t warm =
+        0;  // 1: mapped by the broker and reused; 0: handed on to the worker, never reused
     std::uint32_t reserved = 0;
 };
 
@@ -291,8 +346,8 @@ struct SlabDrop {
     std::uint32_t slab = 0;
 };
 
-// broker -> nginx worker, worker or librarian -> broker, with one descriptor: a result memfd, sealed against writes.
-// Sent before the completion that names the token.
+// broker -> nginx worker, worker or librarian -> broker, with one descriptor: a result memfd,
+// sealed against writes. Sent before the completion that names the token.
 struct ResultFile {
     MessageKind kind = MessageKind::result_file;
     std::uint32_t token = 0;
@@ -301,17 +356,18 @@ struct ResultFile {
 
 inline constexpr std::size_t max_message_bytes = sizeof(Hello);
 
-// ---- the channel: broker <-> worker, broker <-> librarian ------------------------------------------------------
+// ---- the channel: broker <-> worker, broker <-> librarian
+// ------------------------------------------------------
 
 enum JobFlags : std::uint32_t {
-    job_input_in_file = 1U << 0U,       // the input is a memfd sent beside (InputFile), not in the arena
+    job_input_in_file = 1U << 0U,  // the input is a memfd sent beside (InputFile), not in the arena
     job_catalog_write = 1U << 1U,
-    job_track_id_made = 1U << 2U,       // nginx made the track id; a JSON body may name its own
+    job_track_id_made = 1U << 2U,  // nginx made the track id; a JSON body may name its own
 };
 
 // Broker -> child. `params` and `body` are offsets into the channel's arena, or into the file.
 struct alignas(cache_line_bytes) Job {
-    std::uint64_t number = 0;              // the broker's own, unique while the daemon lives
+    std::uint64_t number = 0;  // the broker's own, unique while the daemon lives
     Endpoint endpoint = Endpoint::none;
     BodyKind body = BodyKind::none;
     std::uint32_t flags = 0;
@@ -322,7 +378,7 @@ struct alignas(cache_line_bytes) Job {
     std::uint32_t reserved0 = 0;
     std::uint64_t max_audio_ms = 0;
     std::uint64_t job_memory_bytes = 0;
-    std::uint64_t deadline_ns = 0;         // now_ns() after which nobody waits for the answer
+    std::uint64_t deadline_ns = 0;  // now_ns() after which nobody waits for the answer
     std::array<std::uint8_t, 16> job_key{};
     Text request_id;
     Text track_id;
@@ -330,12 +386,13 @@ struct alignas(cache_line_bytes) Job {
 };
 static_assert(sizeof(Job) == 384 && std::is_trivially_copyable_v<Job>);
 
-// Child -> broker. The result lies in the result slot of the entry's ring position, or in a file sent before.
+// Child -> broker. The result lies in the result slot of the entry's ring position, or in a file
+// sent before.
 struct alignas(cache_line_bytes) JobDone {
     std::uint64_t number = 0;
     std::uint16_t status = 0;
     ResultPlace place = ResultPlace::none;
-    std::uint32_t token = 0;               // file: the ResultFile's token
+    std::uint32_t token = 0;  // file: the ResultFile's token
     std::uint64_t result_bytes = 0;
     std::uint64_t etag = 0;
     FailureFacts failure;
@@ -347,17 +404,19 @@ struct alignas(cache_line_bytes) JobDone {
 };
 static_assert(sizeof(JobDone) == 256 && std::is_trivially_copyable_v<JobDone>);
 
-inline constexpr std::uint32_t channel_ring_entries = 16;            // a power of two
-inline constexpr std::uint32_t channel_result_bytes = 1U << 20U;     // one slot a ring position
-inline constexpr std::uint64_t channel_arena_bytes = 18ULL << 20U;   // two warm uploads and their parameters
+inline constexpr std::uint32_t channel_ring_entries = 16;         // a power of two
+inline constexpr std::uint32_t channel_result_bytes = 1U << 20U;  // one slot a ring position
+inline constexpr std::uint64_t channel_arena_bytes =
+    18ULL << 20U;  // two warm uploads and their parameters
 
 // Written by the broker alone: a child's input.
 struct ChannelIn {
     SegmentHeader header;
     alignas(cache_line_bytes) Index job_tail;
     alignas(cache_line_bytes) Index done_head;
-    alignas(cache_line_bytes) Index armed;              // odd while the broker sleeps
-    alignas(cache_line_bytes) Counter cancelled_number;  // job the child should stop working on, 0 = none
+    alignas(cache_line_bytes) Index armed;  // odd while the broker sleeps
+    alignas(cache_line_bytes) Counter
+        cancelled_number;  // job the child should stop working on, 0 = none
     alignas(cache_line_bytes) Job jobs[channel_ring_entries];
     alignas(4096) std::byte arena[channel_arena_bytes];
 };
@@ -367,21 +426,22 @@ struct ChannelOut {
     SegmentHeader header;
     alignas(cache_line_bytes) Index done_tail;
     alignas(cache_line_bytes) Index job_head;
-    alignas(cache_line_bytes) Index armed;              // odd while the child sleeps
-    alignas(cache_line_bytes) Counter progress_ns;      // now_ns() of the child's last sign of life
-    Counter allocated_bytes;                            // jemalloc's stats.allocated
-    Counter resident_bytes;                             // jemalloc's stats.resident
-    Counter catalog_version;                            // librarian: published before the answer that made it
+    alignas(cache_line_bytes) Index armed;          // odd while the child sleeps
+    alignas(cache_line_bytes) Counter progress_ns;  // now_ns() of the child's last sign of life
+    Counter allocated_bytes;                        // jemalloc's stats.allocated
+    Counter resident_bytes;                         // jemalloc's stats.resident
+    Counter catalog_version;  // librarian: published before the answer that made it
     Counter catalog_tracks;
     Counter catalog_hashes;
-    Counter catalog_state;                              // PartState
-    Counter queries;                                    // librarian: identify jobs searched
+    Counter catalog_state;  // PartState
+    Counter queries;        // librarian: identify jobs searched
     Counter queries_matched;
     alignas(cache_line_bytes) JobDone done[channel_ring_entries];
     alignas(4096) std::byte results[channel_ring_entries][channel_result_bytes];
 };
 
-// broker -> child over the channel's socket, with one descriptor: a large upload. Sent before its job.
+// broker -> child over the channel's socket, with one descriptor: a large upload. Sent before its
+// job.
 struct InputFile {
     std::uint64_t number = 0;
     std::uint64_t segment_bytes = 0;

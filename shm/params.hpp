@@ -1,9 +1,10 @@
 // Request parameters, packed: what nginx read from the query and the parts of a multipart body.
 //
-// For: handing name/value pairs across shared memory, names as numbers. Not for: JSON members (the worker reads those)
-// nor for what a value means.
+// For: handing name/value pairs across shared memory, names as numbers. Not for: JSON members (the
+// worker reads those) nor for what a value means.
 //
-//   entry:  u16 parameter   u16 zero   u32 value_bytes   value_bytes bytes, not terminated     (repeated)
+//   entry:  u16 parameter   u16 zero   u32 value_bytes   value_bytes bytes, not terminated
+//   (repeated)
 #pragma once
 
 #include <array>
@@ -19,14 +20,15 @@
 
 namespace sonogate::shm {
 
-// Appends to memory it borrows. The first source that names a parameter wins; the caller tells sources apart with
-// next_source(): query first, then parts.
+// Appends to memory it borrows. The first source that names a parameter wins; the caller tells
+// sources apart with next_source(): query first, then parts.
 class ParamsWriter {
   public:
     ParamsWriter() noexcept = default;
     explicit ParamsWriter(std::span<std::byte> out) noexcept : out_(out) {}
 
-    // Errors: invalid_parameter, named, where this source named it before; malformed_request where memory is short.
+    // Errors: invalid_parameter, named, where this source named it before; malformed_request where
+    // memory is short.
     Result<void> add(Parameter parameter, std::string_view value) noexcept {
         const auto i = static_cast<std::size_t>(parameter);
         if (this_source_.test(i)) {
@@ -36,10 +38,13 @@ class ParamsWriter {
         if (earlier_.test(i)) {
             return {};
         }
-        if (out_.size() - size_ < header_bytes || out_.size() - size_ - header_bytes < value.size()) {
-            return Failure{.code = Errc::malformed_request, .limit = out_.size(), .value = value.size()};
+        if (out_.size() - size_ < header_bytes ||
+            out_.size() - size_ - header_bytes < value.size()) {
+            return Failure{
+                .code = Errc::malformed_request, .limit = out_.size(), .value = value.size()};
         }
-        const Header header{static_cast<std::uint16_t>(i), 0, static_cast<std::uint32_t>(value.size())};
+        const Header header{static_cast<std::uint16_t>(i), 0,
+                            static_cast<std::uint32_t>(value.size())};
         std::memcpy(out_.data() + size_, &header, header_bytes);
         if (!value.empty()) {
             std::memcpy(out_.data() + size_ + header_bytes, value.data(), value.size());

@@ -1,6 +1,7 @@
 // The catalog as a service: one writer thread with group commit, N search threads.
 //
-// For: librarian/run.cpp, which moves jobs between shared memory and here. Not for: audio, HTTP, processes.
+// For: librarian/run.cpp, which moves jobs between shared memory and here. Not for: audio, HTTP,
+// processes.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,9 @@
 
 namespace sonogate::librarian {
 
-// A catalog job. `record` is what a worker made (identify, track_create: a packed catalog::Record) or the JSON body of
-// a PATCH; `params` is packed (shm/params.hpp). Owned: the service works on it after submit() returned.
+// A catalog job. `record` is what a worker made (identify, track_create: a packed catalog::Record)
+// or the JSON body of a PATCH; `params` is packed (shm/params.hpp). Owned: the service works on it
+// after submit() returned.
 struct Request {
     shm::Job job;
     std::vector<std::byte> params;
@@ -24,14 +26,14 @@ struct Request {
 
 struct Answer {
     std::uint16_t status = 200;
-    std::string body;                      // JSON as api.md has it, without request_id, timing_ms, cache
-    std::uint64_t etag = 0;                // GET: changes when the body would
+    std::string body;        // JSON as api.md has it, without request_id, timing_ms, cache
+    std::uint64_t etag = 0;  // GET: changes when the body would
     std::uint32_t search_us = 0;
-    shm::Text track_id;                    // track_create: for Location
+    shm::Text track_id;  // track_create: for Location
 };
 
 struct Stats {
-    std::uint64_t version = 0;             // grows with every change of the catalog
+    std::uint64_t version = 0;  // grows with every change of the catalog
     std::uint64_t tracks = 0;
     std::uint64_t hashes = 0;
     std::uint64_t queries = 0;
@@ -43,18 +45,18 @@ using Done = std::function<void(std::uint64_t number, Result<Answer> answer)>;
 class Service {
   public:
     struct Config {
-        std::string store;                 // "sqlite:/absolute/path"
+        std::string store;  // "sqlite:/absolute/path"
         unsigned search_threads = 1;
     };
 
-    // Opens the store, migrates it, rebuilds the index. Slow for a large catalog: the caller says `starting` meanwhile.
-    // Errors: internal (the log line says why), insufficient_storage.
+    // Opens the store, migrates it, rebuilds the index. Slow for a large catalog: the caller says
+    // `starting` meanwhile. Errors: internal (the log line says why), insufficient_storage.
     static Result<std::unique_ptr<Service>> open(const Config& config);
 
     virtual ~Service() = default;
 
-    // Thread: any one. `done` is called once for each job, from a thread of the service, also on stop(). A track's
-    // catalog version is in stats() before its `done` is called.
+    // Thread: any one. `done` is called once for each job, from a thread of the service, also on
+    // stop(). A track's catalog version is in stats() before its `done` is called.
     virtual void submit(Request request, Done done) = 0;
 
     virtual Stats stats() const = 0;
