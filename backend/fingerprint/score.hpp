@@ -1,0 +1,54 @@
+// The verdict: does this clip lie at this offset of this track, or do peaks coincide by chance?
+//
+// For: catalog/search.hpp, which has a few candidates to judge. Not for: finding candidates.
+// Counts the clip's peaks that fall on a peak of the track, at the offset and at others of the same
+// track where by assumption they do so by chance, and compares the two as a binomial test.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "fingerprint/peak.hpp"
+
+namespace sonogate::fingerprint {
+
+// A track's peaks, found by time. Owns them; 4 bytes a column beside.
+class TrackPeaks {
+  public:
+    explicit TrackPeaks(Fingerprint fingerprint);
+
+    const std::vector<Peak>& peaks() const noexcept { return fingerprint_.peaks; }
+    std::int64_t end_time() const noexcept { return end_time_; }  // in units of Peak::time
+
+    // A peak within the tolerances of (time, frequency), or nullptr; of several the nearest in
+    // time.
+    const Peak* near(std::int64_t time, std::uint16_t frequency,
+                     std::int64_t time_tolerance) const noexcept;
+
+  private:
+    Fingerprint fingerprint_;
+    std::int64_t end_time_;
+    std::vector<std::uint32_t> first_of_column_;
+};
+
+// How well a clip fits a track at one offset.
+struct Alignment {
+    double offset_time = 0;        // track time = clip time + offset, in units of Peak::time
+    std::uint32_t compared = 0;    // clip peaks that fall inside the track
+    std::uint32_t coinciding = 0;  // of those, on a peak of the track
+    double chance = 0;             // the share that coincides by chance
+    double evidence = 0;           // ln of how unlikely `coinciding` is by chance, at most; ≥ 0
+    std::uint32_t first_time = 0;  // clip time of the first and the last coinciding peak
+    std::uint32_t last_time = 0;
+};
+
+// `offset_time` is a guess to within 1.5 columns and is refined. Clip peaks ascend by time.
+Alignment align(std::span<const Peak> clip, const TrackPeaks& track, std::int64_t offset_time);
+
+// A bound on the probability that a clip whose track is not in the catalog shows this evidence
+// somewhere: `places` is the number of (track, offset) that could have been tried. 0 to 1.
+double false_positive_bound(double evidence, double places) noexcept;
+
+}  // namespace sonogate::fingerprint
