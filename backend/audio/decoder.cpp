@@ -1,0 +1,41 @@
+#include "audio/decoder.hpp"
+
+#include "audio/sndfile_decoder.hpp"
+
+namespace sonogate::audio {
+
+namespace {
+
+using Open = Result<std::unique_ptr<Decoder>> (*)(AudioFormat format, Bytes file);
+
+struct Row {
+    AudioFormat format;
+    Open open;
+};
+
+// Which decoder reads which format. A format has one row.
+constexpr Row decoders[] = {
+    {AudioFormat::wav, open_sndfile},      {AudioFormat::aiff, open_sndfile},
+    {AudioFormat::caf, open_sndfile},      {AudioFormat::au, open_sndfile},
+    {AudioFormat::flac, open_sndfile},     {AudioFormat::ogg_vorbis, open_sndfile},
+    {AudioFormat::ogg_opus, open_sndfile}, {AudioFormat::ogg_flac, open_sndfile},
+    {AudioFormat::mp3, open_sndfile},      {AudioFormat::w64, open_sndfile},
+    {AudioFormat::rf64, open_sndfile},
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Decoder>> open_decoder(Bytes file) {
+    if (file.empty()) {
+        return Errc::missing_audio;
+    }
+    const Sniffed sniffed = sniff(file);
+    for (const Row& row : decoders) {
+        if (row.format == sniffed.format) {
+            return row.open(sniffed.format, file.subspan(sniffed.begin_bytes));
+        }
+    }
+    return Errc::unsupported_format;
+}
+
+}  // namespace sonogate::audio

@@ -1,0 +1,166 @@
+#include "audio/mpeg_frame.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace sonogate::audio {
+
+namespace {
+
+constexpr std::array<std::uint16_t, 16> v1_layer1 = {0,   32,  64,  96,  128, 160, 192, 224,
+                                                     256, 288, 320, 352, 384, 416, 448, 0};
+constexpr std::array<std::uint16_t, 16> v1_layer2 = {0,   32,  48,  56,  64,  80,  96,  112,
+                                                     128, 160, 192, 224, 256, 320, 384, 0};
+constexpr std::array<std::uint16_t, 16> v1_layer3 = {0,   32,  40,  48,  56,  64,  80,  96,
+                                                     112, 128, 160, 192, 224, 256, 320, 0};
+constexpr std::array<std::uint16_t, 16> v2_layer1 = {0,   32,  48,  56,  64,  80,  96,  112,
+                                                     128, 144, 160, 176, 192, 224, 256, 0};
+constexpr std::array<std::uint16_t, 16> v2_layer23 = {0,  8,  16, 24,  32,  40,  48,  56,
+                                                      64, 80, 96, 112, 128, 144, 160, 0};
+constexpr std::array<std::uint32_t, 3> v1_rates_hz = {44100, 48000, 32000};
+
+std::uint32_t bitrate_kbps(unsigned version, unsigned layer, unsigned index) noexcept {
+    if (version == 1) {
+        return layer == 1 ? v1_layer1[index] : layer == 2 ? v1_layer2[index] : v1_layer3[index];
+    }
+    return layer == 1 ? v2_layer1[index] : v2_layer23[index];
+}
+
+std::size_t frame_bytes(const MpegFrame& frame, std::uint32_t kbps, unsigned padding) noexcept {
+    const std::size_t bits_per_s = std::size_t{kbps} * 1000U;
+    if (frame.layer == 1) {
+        return (12U * bits_per_s / frame.rate_hz + padding) * 4U;
+    }
+    const std::size_t slots = frame.layer == 3 && frame.version != 1 ? 72U : 144U;
+    return slots * bits_per_s / frame.rate_hz + padding;
+}
+
+template <std::size_t n>
+std::optional<std::array<std::uint8_t, n>> copy_at(Bytes file, std::size_t at) noexcept {
+    std::array<std::uint8_t, n> out{};
+    if (at > file.size() || file.size() - at < n) {
+        return std::nullopt;
+    }
+    std::memcpy(out.data(), file.data() + at, n);
+    return out;
+}
+
+// How many frames a Xing or Info header in the frame at `at` counts, itself not included; 0 = none
+// told.
+std::uint32_t xing_frames(Bytes file, std::size_t at, const MpegFrame& frame) noexcept {
+    const std::size_t side_info =
+        frame.version == 1 ? (frame.mono ? 17U : 32U) : (frame.mono ? 9U : 17U);
+    const auto raw = copy_at<12>(file, at + 4U + side_info);
+    if (frame.layer != 3 || !raw) {
+        return 0;
+    }
+    const std::string_view name(reinterpret_cast<const char*>(raw->data()), 4);
+    const auto& b = *raw;
+    if ((name != "Xing" && name != "Info") || (b[7] & 1U) == 0) {
+        return 0;
+    }
+    return std::uint32_t{b[8]} << 24U | std::uint32_t{b[9]} << 16U | std::uint32_t{b[10]} << 8U |
+           b[11];
+}
+
+}  // namespace
+
+std::optional<MpegFrame> mpeg_frame_at(Bytes file, std::size_t at) noexcept {
+    const auto raw = copy_at<4>(file, at);
+    if (!raw) {
+        return std::nullopt;
+    }
+    const auto& b = *raw;
+    const unsigned version_bits = (b[1] >> 3U) & 3U;
+    const unsigned layer_bits = (b[1] >> 1U) & 3U;
+    const unsigned bitrate_index = b[2] >> 4U;
+    const unsigned rate_index = (b[2] >> 2U) & 3U;
+    const bool synchronised = b[0] == 0xFFU && (b[1] & 0xE0U) == 0xE0U;
+    if (!synchronised || version_bits == 1 || layer_bits == 0 || bitrate_index == 0 ||
+        bitrate_index == 15 || rate_index == 3 || (b[3] & 3U) == 2) {
+        return std::nullopt;
+    }
+    MpegFrame frame;
+    frame.version = version_bits == 3 ? 1U : version_bits == 2 ? 2U : 25U;
+    frame.layer = 4U - layer_bits;
+    frame.rate_hz = v1_rates_hz[rate_index] / (frame.version == 1   ? 1U
+                                               : frame.version == 2 ? 2U
+                                                                    : 4U);
+    frame.mono = (b[3] >> 6U) == 3U;
+    frame.bytes = frame_bytes(frame, bitrate_kbps(frame.version, frame.layer, bitrate_index),
+                              (b[2] >> 1U) & 1U);
+    return frame;
+}
+
+std::size_t after_id3_tags(Bytes file) noexcept {
+    std::size_t at = 0;
+    while (const auto raw = copy_at<10>(file, at)) {
+        const auto& b = *raw;
+        const bool tag = b[0] == 'I' && b[1] == 'D' && b[2] == '3' && b[3] != 0xFFU &&
+                         b[4] != 0xFFU && ((b[6] | b[7] | b[8] | b[9]) & 0x80U) == 0;
+        if (!tag) {
+            break;
+        }
+        const std::size_t body_bytes = std::size_t{b[6]} << 21U | std::size_t{b[7]} << 14U |
+                                       std::size_t{b[8]} << 7U | std::size_t{b[9]};
+        const std::size_t footer_bytes = (b[5] & 0x10U) != 0 ? 10U : 0U;
+        at += 10U + body_bytes + footer_bytes;
+    }
+    return at;
+}
+
+std::optional<std::size_t> first_mpeg_frame(Bytes file, std::size_t from,
+                                            std::size_t window_bytes) noexcept {
+    const std::size_t end = std::min(file.size(), from > file.size() ? from : from + window_bytes);
+    for (std::size_t at = from; at < end; ++at) {
+        const auto first = mpeg_frame_at(file, at);
+        if (!first) {
+            continue;
+        }
+        const auto second = mpeg_frame_at(file, at + first->bytes);
+        if (at == from && at + first->bytes >= file.size()) {
+            return at;
+        }
+        if (!second || !second->same_stream(*first)) {
+            continue;
+        }
+        const auto third = mpeg_frame_at(file, at + first->bytes + second->bytes);
+        if (at == from || (third && third->same_stream(*first))) {
+            return at;
+        }
+    }
+    return std::nullopt;
+}
+
+bool mpeg_is_cut(Bytes file) noexcept {
+    const auto begin = first_mpeg_frame(file, 0, file.size());
+    if (!begin) {
+        return true;
+    }
+    const auto first = mpeg_frame_at(file, *begin);
+    if (!first) {
+        return true;  // somebody changed the bytes since
+    }
+    const std::uint32_t promised = xing_frames(file, *begin, *first);
+    std::uint64_t frames = 0;
+    std::size_t at = *begin;
+    while (at < file.size()) {
+        const auto frame = mpeg_frame_at(file, at);
+        if (frame && frame->same_stream(*first)) {
+            if (file.size() - at < frame->bytes) {
+                return true;
+            }
+            ++frames;
+            at += frame->bytes;
+            continue;
+        }
+        const auto next = first_mpeg_frame(file, at + 1, file.size());
+        if (!next) {
+            break;  // tags at the end, or nothing of use
+        }
+        at = *next;
+    }
+    return promised > 0 && frames < std::uint64_t{promised} + 1U;
+}
+
+}  // namespace sonogate::audio

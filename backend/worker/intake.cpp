@@ -1,0 +1,231 @@
+#include "worker/intake.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "base/clock.hpp"
+#include "worker/sha256.hpp"
+
+namespace sonogate::worker {
+
+namespace {
+
+constexpr std::size_t max_block_frames = 8192;
+constexpr std::size_t block_samples = 32768;  // bounds the block of many channels
+constexpr std::uint64_t no_end = std::numeric_limits<std::uint64_t>::max();
+
+std::uint64_t frames_in(double seconds, std::uint32_t rate_hz) noexcept {
+    return static_cast<std::uint64_t>(
+        std::llround(seconds * rate_hz));  // at most 1e7 s × 2^31 Hz: fits
+}
+
+double seconds_of(std::uint64_t frames, std::uint32_t rate_hz) noexcept {
+    return static_cast<double>(frames) / rate_hz;
+}
+
+std::uint64_t ms_of(std::uint64_t frames, std::uint32_t rate_hz) noexcept {
+    return frames / rate_hz * 1000U + frames % rate_hz * 1000U / rate_hz;
+}
+
+// Sets NaN and infinite samples to 0; returns how many there were. Two passes, so that the usual
+// one has no branch.
+std::uint64_t sanitise(std::span<float> samples) noexcept {
+    constexpr std::uint32_t exponent_bits = 0x7F800000U;
+    std::uint32_t count = 0;
+    for (const float sample : samples) {
+        count += (std::bit_cast<std::uint32_t>(sample) & exponent_bits) == exponent_bits ? 1U : 0U;
+    }
+    if (count > 0) {
+        for (float& sample : samples) {
+            sample = std::isfinite(sample) ? sample : 0.0F;
+        }
+    }
+    return count;
+}
+
+}  // namespace
+
+Intake::Intake(Bytes file, IntakeOptions options, std::unique_ptr<audio::Decoder> decoder,
+               shm::AudioFacts& facts)
+    : file_(file), options_(std::move(options)), decoder_(std::move(decoder)), facts_(&facts) {
+    const audio::StreamInfo& info = decoder_->info();
+    start_frame_ = frames_in(options_.selection.start_s, info.sample_rate_hz);
+    const auto duration_s = options_.selection.duration_s;
+    end_frame_ = duration_s ? start_frame_ + std::max<std::uint64_t>(
+                                                 1, frames_in(*duration_s, info.sample_rate_hz))
+                            : no_end;
+    block_frames_ = std::clamp<std::size_t>(block_samples / info.channels, 1, max_block_frames);
+    interleaved_.resize(block_frames_ * info.channels);
+    if (info.channels > 1) {
+        mono_.resize(block_frames_);
+    }
+}
+
+Result<Intake> Intake::open(Bytes file, const IntakeOptions& options, shm::AudioFacts& facts) {
+    auto decoder = audio::open_decoder(file);
+    if (!decoder) {
+        return decoder.failure();
+    }
+    const audio::StreamInfo& info = (*decoder)->info();
+    facts.format = info.format;
+    facts.channels = static_cast<std::uint16_t>(info.channels);
+    facts.sample_rate_hz = info.sample_rate_hz;
+    Intake intake(file, options, std::move(*decoder), facts);
+    if (const auto checked = intake.check_length(intake.info().frames.value_or(0)); !checked) {
+        return checked.failure();
+    }
+    return intake;
+}
+
+Result<void> Intake::check_length(std::uint64_t frames) const {
+    const std::uint64_t length_ms = ms_of(frames, info().sample_rate_hz);
+    if (options_.max_audio_ms > 0 && length_ms > options_.max_audio_ms) {
+        return Failure{
+            .code = Errc::audio_too_long, .limit = options_.max_audio_ms, .value = length_ms};
+    }
+    return {};
+}
+
+std::uint64_t Intake::file_frames() const noexcept {
+    return ended_ ? decoded_frames_ : std::max(decoded_frames_, info().frames.value_or(0));
+}
+
+std::optional<std::uint64_t> Intake::expected_frames() const noexcept {
+    if (!info().frames) {
+        return std::nullopt;
+    }
+    const std::uint64_t end = std::min(end_frame_, *info().frames);
+    return end > start_frame_ ? end - start_frame_ : 0U;
+}
+
+// Decodes up to `frames` into the front of interleaved_.
+Result<std::size_t> Intake::read_block(std::size_t frames) {
+    if (options_.stop_requested && options_.stop_requested()) {
+        return Errc::cancelled;
+    }
+    const std::uint64_t began_ns = now_ns();
+    auto got = decoder_->read(std::span(interleaved_).first(frames * info().channels));
+    decode_ns_ += now_ns() - began_ns;
+    if (!got) {
+        return got;
+    }
+    ended_ = *got == 0;
+    decoded_frames_ += *got;
+    facts_->duration_ms = ms_of(file_frames(), info().sample_rate_hz);
+    if (const auto checked = check_length(decoded_frames_); !checked) {
+        return checked.failure();
+    }
+    return got;
+}
+
+Result<void> Intake::skip_to_start() {
+    while (!ended_ && decoded_frames_ < start_frame_) {
+        const std::uint64_t left = start_frame_ - decoded_frames_;
+        const auto got =
+            read_block(static_cast<std::size_t>(std::min<std::uint64_t>(left, block_frames_)));
+        if (!got) {
+            return got.failure();
+        }
+    }
+    return {};
+}
+
+Result<Intake::Block> Intake::next() {
+    if (decoded_frames_ < start_frame_) {
+        if (const auto skipped = skip_to_start(); !skipped) {
+            return skipped.failure();
+        }
+    }
+    const std::uint64_t left = end_frame_ - std::min(end_frame_, decoded_frames_);
+    std::size_t frames = 0;
+    if (!ended_ && left > 0) {
+        const auto got =
+            read_block(static_cast<std::size_t>(std::min<std::uint64_t>(left, block_frames_)));
+        if (!got) {
+            return got.failure();
+        }
+        frames = *got;
+    }
+    if (frames == 0) {
+        return selected_frames_ > 0 ? Result<Block>(Block{}) : Result<Block>(Errc::too_short);
+    }
+    selected_frames_ += frames;
+    const std::span<float> interleaved = std::span(interleaved_).first(frames * info().channels);
+    nonfinite_samples_ += sanitise(interleaved);
+    mix(frames);
+    const std::span<const float> mono = info().channels == 1
+                                            ? std::span<const float>(interleaved)
+                                            : std::span<const float>(mono_).first(frames);
+    return Block{frames, interleaved, mono};
+}
+
+void Intake::mix(std::size_t frames) {
+    const std::size_t channels = info().channels;
+    if (channels == 1) {
+        return;
+    }
+    const float* const in = interleaved_.data();
+    float* const out = mono_.data();
+    if (options_.selection.channel != Channel::mix) {
+        const std::size_t channel = options_.selection.channel == Channel::right ? 1 : 0;
+        for (std::size_t i = 0; i < frames; ++i) {
+            out[i] = in[i * channels + channel];
+        }
+    } else if (channels == 2) {
+        for (std::size_t i = 0; i < frames; ++i) {
+            out[i] = 0.5F * in[2 * i] +
+                     0.5F * in[2 * i + 1];  // halves first: two huge samples stay finite
+        }
+    } else {
+        for (std::size_t i = 0; i < frames; ++i) {
+            double sum = 0.0;
+            for (std::size_t c = 0; c < channels; ++c) {
+                sum += static_cast<double>(in[i * channels + c]);
+            }
+            out[i] = static_cast<float>(sum / static_cast<double>(channels));
+        }
+    }
+}
+
+Result<std::string> Intake::sha256() {
+    if (sha256_.empty()) {
+        auto hex = sha256_hex(file_, options_.stop_requested);
+        if (!hex) {
+            return hex;
+        }
+        sha256_ = *hex;
+    }
+    return sha256_;
+}
+
+Result<nlohmann::ordered_json> Intake::audio_json() {
+    const auto digest = sha256();
+    if (!digest) {
+        return digest.failure();
+    }
+    nlohmann::ordered_json out = {
+        {"format", info().format_name},
+        {"codec", info().codec},
+        {"sample_rate_hz", info().sample_rate_hz},
+        {"channels", info().channels},
+        {"duration_s", seconds_of(file_frames(), info().sample_rate_hz)},
+        {"frames", file_frames()},
+        {"sha256", *digest},
+    };
+    if (decoder_->truncated()) {
+        out["truncated"] = true;
+    }
+    if (nonfinite_samples_ > 0) {
+        out["nonfinite_samples"] = nonfinite_samples_;
+    }
+    if (!options_.selection.whole()) {
+        out["selection"] = {{"start_s", seconds_of(start_frame_, info().sample_rate_hz)},
+                            {"duration_s", seconds_of(selected_frames_, info().sample_rate_hz)}};
+    }
+    return out;
+}
+
+}  // namespace sonogate::worker
