@@ -6,6 +6,10 @@ target_compile_options(sonogate_flags INTERFACE -Wall -Wextra -Wshadow -Wconvers
 if(SONOGATE_SANITIZE)
     target_compile_options(sonogate_flags INTERFACE -fsanitize=${SONOGATE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
     target_link_options(sonogate_flags INTERFACE -fsanitize=${SONOGATE_SANITIZE})
+    if(SONOGATE_SANITIZE MATCHES thread AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+        # The doorbell's fences order wake-ups, not data: what TSan judges does not hang on them.
+        target_compile_options(sonogate_flags INTERFACE -Wno-tsan)
+    endif()
 endif()
 target_link_libraries(sonogate_flags INTERFACE Threads::Threads)
 

@@ -94,7 +94,9 @@ Result<void> send_packet(int socket, Bytes packet, std::span<const int> fds) noe
 
 bool peer_closed(int socket) noexcept {
     char byte = 0;
-    return ::recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    const ssize_t n = ::recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    // A peer that died with mail of ours unread is told as ECONNRESET, once, before EOF.
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 }  // namespace sonogate::shm

@@ -74,7 +74,7 @@ noexcept {
     return send_packet(socket, std::as_bytes(std::span(&message, 1)), fds);
 }
 
-// True where a non-blocking recv would find EOF: the peer is gone.
+// True where a non-blocking recv would find EOF or a broken socket: the peer is gone.
 bool peer_closed(int socket) noexcept;
 
 }  // namespace sonogate::shm
