@@ -1,0 +1,142 @@
+"""Child processes that cannot outlive their parent.
+
+For: starting a program in a session of its own, with descriptors handed over as systemd does; ending it; finding what
+it left behind. Not for: deciding when to start again (server.py).
+
+Each child gets PR_SET_PDEATHSIG, so that it ends even when this process is killed with -9, and this process is a
+subreaper, so that whoever loses its parent further down is found here.
+"""
+
+import ctypes
+import os
+import signal
+import time
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+FIRST_PASSED_FD = 3  # SD_LISTEN_FDS_START
+_libc = ctypes.CDLL(None, use_errno=True)
+
+SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+
+
+def become_supervisor():
+    """Signals are taken one at a time with sigtimedwait() from here on; orphans of children come to us."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
+
+
+def start(argv, output, listening=None, death_signal=signal.SIGTERM):
+    """Starts argv, stdout and stderr to the descriptor `output`; gives its pid. `listening` becomes descriptor 3."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        _libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        environment = dict(os.environ)
+        if listening is not None:
+            os.dup2(listening, FIRST_PASSED_FD)
+            os.set_inheritable(FIRST_PASSED_FD, True)
+            environment |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+        os.execvpe(argv[0], argv, environment)
+    except OSError as error:
+        os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def reap():
+    """(pid, exit status or negative signal) of every child that ended."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, os.waitstatus_to_exitcode(status)
+
+
+def send(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def wait_for(pids, seconds):
+    """Waits until the children `pids` have ended; gives those that have not. A further stop signal ends the wait."""
+    left = set(pids)
+    deadline = time.monotonic() + seconds
+    while True:
+        left -= {pid for pid, _ in reap()}
+        remaining = deadline - time.monotonic()
+        if not left or remaining <= 0:
+            return left
+        got = signal.sigtimedwait(SIGNALS, min(remaining, 0.2))
+        if got and got.si_signo in (signal.SIGINT, signal.SIGTERM):
+            return left
+
+
+def end(pids, signals):
+    """Sends each (signal, seconds to wait) in turn to those of `pids` that still run."""
+    left = set(pids)
+    for number, seconds in signals:
+        for pid in left:
+            send(pid, number)
+        left = wait_for(left, seconds)
+        if not left:
+            return
+
+
+def _parents():
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            yield int(name), int(fields[1]), fields[0]
+
+
+def descendants():
+    """The pids below this process, ended ones left out."""
+    children = {}
+    for pid, parent, state in _parents():
+        if state not in (b"Z", b"X"):
+            children.setdefault(parent, []).append(pid)
+    found, pending = set(), [os.getpid()]
+    while pending:
+        below = children.get(pending.pop(), [])
+        found.update(below)
+        pending.extend(below)
+    return found
+
+
+def orphans(known):
+    """Direct children that this process did not start: whose parent died."""
+    me = os.getpid()
+    return {pid for pid, parent, state in _parents() if parent == me and state not in (b"Z", b"X") and pid not in known}
+
+
+def end_all():
+    """Nothing is left below this process afterwards."""
+    for _ in range(50):
+        left = descendants()
+        if not left:
+            break
+        for pid in left:
+            send(pid, signal.SIGKILL)
+        time.sleep(0.02)
+        list(reap())
+    list(reap())
