@@ -1,0 +1,67 @@
+#!/usr/bin/python3
+"""Writes the seeds of every fuzz corpus: tests/fuzz/corpus/NAME/seed-*. Small, made here, and the same each time.
+
+Needs ffmpeg for the audio seeds. What a fuzzer finds worth keeping is added beside them by `scripts/fuzz NAME --keep`.
+"""
+import base64
+import json
+import pathlib
+import struct
+import subprocess
+
+CORPUS = pathlib.Path(__file__).parent / "corpus"
+
+
+def put(target, name, content):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"seed-{name}").write_bytes(content)
+
+
+def audio(*options):
+    """50 ms of a 440 Hz tone in some format."""
+    return subprocess.run(
+        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=440:duration=0.05:sample_rate=8000", "-bitexact", *options, "-"],
+        check=True, stdout=subprocess.PIPE).stdout
+
+
+def param(number, value):
+    return struct.pack("<HHI", number, 0, len(value)) + value
+
+
+def multipart(*parts, close=b"--x--\r\n"):
+    body = b"\x07"
+    for name, value in parts:
+        body += b'--x\r\nContent-Disposition: form-data; name="' + name + b'"\r\n\r\n' + value + b"\r\n"
+    return body + close
+
+
+put("params", "two", param(1, b"0.5") + param(4, b"4096"))
+put("params", "empty", b"")
+put("params", "twice", param(1, b"0.5") + param(1, b"0.5"))
+put("params", "long", struct.pack("<HHI", 1, 0, 0xFFFFFFFF) + b"x")
+put("query", "plain", b"fft_size=4096&window=hann&unknown=1")
+put("query", "escapes", b"title=a%20b+c%&artist=%zz&isrc=%00")
+put("query", "twice", b"peaks=1&peaks=2")
+put("multipart", "audio", multipart((b"fft_size", b"4096"), (b"file", b"RIFF\r\n--y\r\n"), (b"peaks", b"3")))
+put("multipart", "cut", multipart((b"file", b"abc"), close=b""))
+put("multipart", "preamble", b"\x01preamble\r\n" + multipart((b"sample", b"--x"))[1:] + b"epilogue")
+put("multipart", "no-name", b"\x02--x\r\nContent-Type: a\r\n\r\nabc\r\n--x--")
+wav = audio("-f", "wav")
+put("envelope", "audio", json.dumps({"audio": base64.b64encode(wav[:64]).decode(), "fft_size": 4096, "peaks": "3"}).encode())
+put("envelope", "metadata", b'{"audio":"","metadata":{"a":[1,2,{"b":null}]},"multi":true,"title":"\\u00e9"}')
+put("envelope", "twice", b'{"title":"a","title":"b"}')
+put("envelope", "deep", b'{"metadata":' + b"[" * 600 + b"]" * 600 + b"}")
+put("envelope", "cut", b'{"audio":"AAAA')
+put("decoder", "wav", wav)
+put("decoder", "wav-nan", wav[:20] + struct.pack("<H", 3) + wav[22:])
+put("decoder", "aiff", audio("-f", "aiff"))
+put("decoder", "au", audio("-f", "au"))
+put("decoder", "caf", audio("-f", "caf"))
+put("decoder", "flac", audio("-f", "flac"))
+put("decoder", "mp3", audio("-f", "mp3", "-ar", "16000"))
+put("decoder", "vorbis", audio("-f", "ogg", "-c:a", "libvorbis"))
+put("decoder", "opus", audio("-f", "ogg", "-c:a", "libopus", "-ar", "48000"))
+put("decoder", "w64", audio("-f", "w64"))
+put("packing", "empty", b"SGFP" + struct.pack("<BBHIfII", 1, 0, 8000, 1000, 0.0, 0, 0))
+put("record", "magic", b"SGRC" + struct.pack("<BBHIdQ", 1, 0, 0, 5, 1e-6, 1000) + struct.pack("<IIII", 2, 0, 0, 0)[:4] + b"{}" + struct.pack("<III", 0, 0, 0))
