@@ -11,6 +11,9 @@ if(SONOGATE_SANITIZE)
         target_compile_options(sonogate_flags INTERFACE -Wno-tsan)
     endif()
 endif()
+if(SONOGATE_FUZZ)
+    target_compile_options(sonogate_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 target_link_libraries(sonogate_flags INTERFACE Threads::Threads)
 
 # sonogate_library(NAME [ROOT dir] [LINK lib...]): every .cpp in [dir/]NAME; header-only folders become INTERFACE libraries.
