@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Writes the seeds of every fuzz corpus: tests/fuzz/corpus/NAME/seed-*. Small, made here, and the same each time.
 
-Needs ffmpeg for the audio seeds. What a fuzzer finds worth keeping is added beside them by `scripts/fuzz NAME --keep`.
+Needs ffmpeg for the audio seeds. What a fuzzer finds worth keeping is copied beside them.
 """
 import base64
 import json
