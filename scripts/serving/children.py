@@ -26,7 +26,14 @@ def become_supervisor():
         raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
 
 
-def start(argv, output, listening=None, death_signal=signal.SIGTERM):
+def die_with_parent(parent, death_signal=signal.SIGTERM):
+    """In a child: it gets `death_signal` when `parent` ends, however that ends."""
+    _libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def start(argv, output, listening=None):
     """Starts argv, stdout and stderr to the descriptor `output`; gives its pid. `listening` becomes descriptor 3."""
     parent = os.getpid()
     pid = os.fork()
@@ -34,9 +41,7 @@ def start(argv, output, listening=None, death_signal=signal.SIGTERM):
         return pid
     try:
         os.setsid()
-        _libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
+        die_with_parent(parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
