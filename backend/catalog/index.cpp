@@ -18,11 +18,11 @@ constexpr std::size_t merge_ratio = 4;
 std::shared_ptr<const Index> Index::with(std::span<const Addition> additions,
                                          std::span<const Row> removals) const {
     auto next = std::make_shared<Index>(*this);
-    next->remove(removals);
     std::vector<Posting> postings;
     for (const Addition& addition : additions) {
         next->add(addition, postings);
     }
+    next->remove(removals);
     if (!postings.empty()) {
         next->segments_.push_back(std::make_shared<const Segment>(std::move(postings)));
         next->merge_segments();

@@ -42,7 +42,7 @@ class Index {
 
     Index() = default;
 
-    // The picture after these changes. Rows that are not there are not removed. Throws
+    // The picture after these changes. A row that is added and removed is removed. Throws
     // std::length_error where the axis is full (19,000 hours), std::bad_alloc.
     std::shared_ptr<const Index> with(std::span<const Addition> additions,
                                       std::span<const Row> removals) const;

@@ -1,0 +1,260 @@
+// The catalog service: who runs what.
+//
+// One writer thread takes whatever waits, makes one transaction of it, and answers after the
+// commit. N search threads answer questions, each with its own reader and buffers, from the newest
+// picture of the index. The short questions (get, list) go before the long ones (identify).
+#include "librarian/service.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "catalog/store.hpp"
+#include "fingerprint/packing.hpp"
+#include "librarian/changes.hpp"
+#include "librarian/picture.hpp"
+#include "librarian/questions.hpp"
+
+namespace sonogate::librarian {
+namespace {
+
+constexpr std::size_t changes_per_commit = 128;
+constexpr std::size_t tracks_per_rebuild_step = 512;
+
+struct Pending {
+    Request request;
+    Done done;
+};
+
+bool is_change(shm::Endpoint endpoint) noexcept {
+    return endpoint == shm::Endpoint::track_create || endpoint == shm::Endpoint::track_patch ||
+           endpoint == shm::Endpoint::track_delete;
+}
+
+class CatalogService final : public Service {
+  public:
+    explicit CatalogService(std::unique_ptr<catalog::Store> store) : store_(std::move(store)) {}
+    ~CatalogService() override { CatalogService::stop(); }
+
+    Result<void> start(unsigned search_threads);
+    void submit(Request request, Done done) override;
+    Stats stats() const override;
+    void stop() override;
+
+  private:
+    Result<void> rebuild_index();
+    void write();
+    void search(Questions& questions);
+    Result<Answer> answer(Questions& questions, const Request& request) noexcept;
+    std::vector<Result<Answer>> change(const std::vector<Request>& requests) noexcept;
+    std::vector<Pending> take_changes();
+    bool take_question(Pending& out);
+
+    std::unique_ptr<catalog::Store> store_;
+    Gallery gallery_;
+    Changes changes_{store_->writer(), gallery_};
+    std::atomic<std::uint64_t> queries_ = 0;
+    std::atomic<std::uint64_t> queries_matched_ = 0;
+
+    std::mutex mutex_;  // the queues and stopping_
+    std::condition_variable change_waits_;
+    std::condition_variable question_waits_;
+    std::deque<Pending> pending_changes_;
+    std::deque<Pending> short_questions_;
+    std::deque<Pending> long_questions_;
+    bool stopping_ = false;
+
+    std::vector<std::thread> threads_;
+};
+
+Result<void> CatalogService::start(unsigned search_threads) {
+    if (auto rebuilt = rebuild_index(); !rebuilt) {
+        return rebuilt;
+    }
+    threads_.emplace_back([this] { write(); });
+    for (unsigned i = 0; i < std::max(1U, search_threads); ++i) {
+        auto reader = store_->open_reader();
+        if (!reader) {
+            return reader.failure();
+        }
+        auto questions = std::make_shared<Questions>(std::move(*reader), gallery_);
+        threads_.emplace_back([this, questions] { search(*questions); });
+    }
+    return {};
+}
+
+// A row whose fingerprint is damaged stays in the store and out of the index.
+Result<void> CatalogService::rebuild_index() {
+    Picture picture;
+    std::vector<catalog::Index::Addition> step;
+    const auto add_step = [&] {
+        picture.index = picture.index->with(step, {});
+        step.clear();
+    };
+    auto read = store_->for_each_fingerprint([&](std::int64_t row, std::string_view id,
+                                                 std::vector<std::byte> packed) {
+        if (!fingerprint::unpack(packed)) {
+            spdlog::error("librarian: track {} has a damaged fingerprint and is not searched", id);
+            return;
+        }
+        step.push_back({row, std::make_shared<const std::vector<std::byte>>(std::move(packed))});
+        if (step.size() == tracks_per_rebuild_step) {
+            add_step();
+        }
+    });
+    if (!read) {
+        return read;
+    }
+    add_step();
+    const auto version = store_->writer().version();
+    if (!version) {
+        return version.failure();
+    }
+    picture.version = *version;
+    gallery_.publish(std::move(picture));
+    return {};
+}
+
+void CatalogService::submit(Request request, Done done) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (!stopping_) {
+            const shm::Endpoint endpoint = request.job.endpoint;
+            auto& queue = is_change(endpoint)                   ? pending_changes_
+                          : endpoint == shm::Endpoint::identify ? long_questions_
+                                                                : short_questions_;
+            queue.push_back({std::move(request), std::move(done)});
+            (is_change(endpoint) ? change_waits_ : question_waits_).notify_one();
+            return;
+        }
+    }
+    done(request.job.number, Errc::draining);
+}
+
+Stats CatalogService::stats() const {
+    const Picture picture = gallery_.newest();
+    return {.version = picture.version,
+            .tracks = picture.index->live_tracks(),
+            .hashes = picture.index->live_hashes(),
+            .queries = queries_.load(std::memory_order_relaxed),
+            .queries_matched = queries_matched_.load(std::memory_order_relaxed)};
+}
+
+void CatalogService::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    change_waits_.notify_all();
+    question_waits_.notify_all();
+    for (std::thread& thread : threads_) {
+        thread.join();
+    }
+    threads_.clear();
+}
+
+void CatalogService::write() {
+    for (;;) {
+        std::vector<Pending> batch = take_changes();
+        if (batch.empty()) {
+            return;
+        }
+        std::vector<Request> requests;
+        requests.reserve(batch.size());
+        for (Pending& pending : batch) {
+            requests.push_back(std::move(pending.request));
+        }
+        std::vector<Result<Answer>> answers = change(requests);
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            batch[i].done(requests[i].job.number, std::move(answers[i]));
+        }
+    }
+}
+
+std::vector<Result<Answer>> CatalogService::change(const std::vector<Request>& requests) noexcept {
+    try {
+        return changes_.apply(requests);
+    } catch (const std::exception& error) {
+        store_->writer().rollback();
+        spdlog::error("librarian: {} changes failed: {}", requests.size(), error.what());
+        return {requests.size(), Result<Answer>(Errc::internal)};
+    }
+}
+
+void CatalogService::search(Questions& questions) {
+    Pending pending;
+    while (take_question(pending)) {
+        auto answered = answer(questions, pending.request);
+        pending.done(pending.request.job.number, std::move(answered));
+        pending = {};
+    }
+}
+
+Result<Answer> CatalogService::answer(Questions& questions, const Request& request) noexcept {
+    bool matched = false;
+    Result<Answer> out(Errc::internal);
+    try {
+        out = questions.answer(request, matched);
+    } catch (const std::bad_alloc&) {
+        out = Errc::job_too_large;
+    } catch (const std::exception& error) {
+        spdlog::error("librarian: a question failed: {}", error.what());
+    }
+    if (request.job.endpoint == shm::Endpoint::identify && out) {
+        queries_.fetch_add(1, std::memory_order_relaxed);
+        queries_matched_.fetch_add(matched ? 1 : 0, std::memory_order_relaxed);
+    }
+    return out;
+}
+
+// All that waits, up to one commit's worth; empty when it is time to stop and nothing waits.
+std::vector<Pending> CatalogService::take_changes() {
+    std::unique_lock lock(mutex_);
+    change_waits_.wait(lock, [this] { return stopping_ || !pending_changes_.empty(); });
+    std::vector<Pending> out;
+    while (!pending_changes_.empty() && out.size() < changes_per_commit) {
+        out.push_back(std::move(pending_changes_.front()));
+        pending_changes_.pop_front();
+    }
+    return out;
+}
+
+// False when it is time to stop and nothing waits.
+bool CatalogService::take_question(Pending& out) {
+    std::unique_lock lock(mutex_);
+    question_waits_.wait(lock, [this] {
+        return stopping_ || !short_questions_.empty() || !long_questions_.empty();
+    });
+    auto& queue = short_questions_.empty() ? long_questions_ : short_questions_;
+    if (queue.empty()) {
+        return false;
+    }
+    out = std::move(queue.front());
+    queue.pop_front();
+    return true;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Service>> Service::open(const Config& config) {
+    std::string why;
+    auto store = catalog::open_store(config.store, &why);
+    if (!store) {
+        spdlog::error("librarian: {}, errno {}", why, store.failure().error);
+        return store.failure();
+    }
+    auto service = std::make_unique<CatalogService>(std::move(*store));
+    if (auto started = service->start(config.search_threads); !started) {
+        spdlog::error("librarian: the store cannot be read, errno {}", started.failure().error);
+        return started.failure();
+    }
+    return std::unique_ptr<Service>(std::move(service));
+}
+
+}  // namespace sonogate::librarian
