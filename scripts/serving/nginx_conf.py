@@ -156,7 +156,7 @@ class NginxConf:
             name = directive.arguments[0].text if directive.arguments else ""
             socket = next((d.arguments[0].text for d in directive.block or [] if d.name == "socket" and d.arguments), None)
             if name and socket:
-                yield Pool(name, socket.removeprefix("unix:"))
+                yield Pool(name, socket)
 
     def listens(self):
         """Every TCP listen; unix sockets are left out."""

@@ -31,7 +31,7 @@ def make(tmp_path, text, port=None):
 
 
 def test_pools_are_found_past_comments_quotes_and_includes(tmp_path):
-    conf(tmp_path, "sonogate_pool second { queue 5 timeout=1s; socket unix:/run/x/y.sock; }", "pool.inc")
+    conf(tmp_path, "sonogate_pool second { queue 5 timeout=1s; socket /run/x/y.sock; }", "pool.inc")
     path = conf(tmp_path, r"""
         # sonogate_pool no { socket run/no.sock; }
         http {
