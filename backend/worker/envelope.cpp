@@ -106,7 +106,8 @@ class JsonBody {
             return Errc::malformed_json;
         }
         if (type == json_type::null) {
-            return content.is_null() ? Result<void>{} : Errc::malformed_json;
+            bool null = false;
+            return !content.is_null().get(null) && null ? Result<void>{} : Errc::malformed_json;
         }
         if (type != json_type::string) {
             return invalid(parameter);
