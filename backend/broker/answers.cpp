@@ -1,0 +1,208 @@
+// What children answer, and what becomes of the jobs of one that died.
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "broker/jobs.hpp"
+#include "broker/request_name.hpp"
+
+namespace sonogate::broker {
+
+namespace {
+
+bool is_success(std::uint16_t status) {
+    return status == 200 || status == 201 || status == 204;
+}
+
+// The content of a sealed memfd.
+std::vector<std::byte> read_whole(const UniqueFd& file, std::uint64_t bytes) {
+    std::vector<std::byte> out(bytes);
+    std::size_t got = 0;
+    while (got < bytes) {
+        const ssize_t n =
+            ::pread(file.get(), out.data() + got, bytes - got, static_cast<off_t>(got));
+        if (n <= 0) {
+            break;
+        }
+        got += static_cast<std::size_t>(n);
+    }
+    out.resize(got);
+    return out;
+}
+
+}  // namespace
+
+Jobs::Read Jobs::read_answers(Child& child) {
+    Read read = Read::nothing;
+    shm::ChannelAnswer answer;
+    for (;;) {
+        const shm::RingResult result = child.channel.peek(answer);
+        if (result == shm::RingResult::none) {
+            return read;
+        }
+        if (result == shm::RingResult::lie || !take_answer(child, answer)) {
+            return Read::lie;
+        }
+        read = Read::some;
+    }
+}
+
+bool Jobs::take_answer(Child& child, shm::ChannelAnswer& answer) {
+    const std::uint64_t number = answer.entry.number;
+    const auto place = std::find(child.jobs.begin(), child.jobs.end(), number);
+    const bool in_turn = child.lane == Lane::librarian || place == child.jobs.begin();
+    if (place == child.jobs.end() || !in_turn ||
+        (answer.entry.failure.errc == 0 && !is_success(answer.entry.status))) {
+        return false;
+    }
+    child.jobs.erase(place);
+    Job& job = *jobs_.at(number);
+    child.backlog_us -= std::min(child.backlog_us, job.estimate_us);
+    job.child = 0;
+    const shm::JobDone& done = answer.entry;
+    if (child.lane == Lane::librarian) {
+        job.times.search_us = done.times.search_us;
+        catalog_moved_();
+    } else {
+        job.times.decode_us = done.times.decode_us;
+        job.times.compute_us = done.times.compute_us;
+        job.audio = done.audio;
+    }
+    const auto errc = static_cast<Errc>(done.failure.errc);
+    if (job.link == 0) {
+        erase(job);
+    } else if (errc == Errc::ok) {
+        take_success(job, child, answer);
+    } else if (errc == Errc::cancelled) {
+        fail(job, Errc::deadline_exceeded);  // nobody cancelled it: it stopped itself in time
+    } else {
+        fail(job, done.failure);
+    }
+    child.channel.release(number);
+    look_at_first(child);
+    return true;
+}
+
+void Jobs::take_success(Job& job, Child& child, shm::ChannelAnswer& answer) {
+    const shm::JobDone& done = answer.entry;
+    if (child.lane != Lane::librarian) {
+        estimate_.learn(job.submission.endpoint, job.submission.audio_bytes,
+                        std::uint64_t{done.times.decode_us} + done.times.compute_us);
+        if (needs_librarian(job.submission.endpoint)) {
+            to_librarian(job, answer);
+            return;
+        }
+    }
+    shm::Completion completion = completion_of(job);
+    completion.status = done.status;
+    completion.etag = done.etag;
+    completion.track_id = done.track_id;
+    count(job, Errc::ok);
+    if (Link* const link = link_of_(job.link)) {
+        if (answer.file) {
+            completion.result_bytes = done.result_bytes;
+            link->answer_file(completion, std::move(answer.file));
+        } else {
+            link->answer(completion, answer.bytes);
+        }
+    }
+    answered(job);
+}
+
+void Jobs::to_librarian(Job& job, const shm::ChannelAnswer& answer) {
+    if (answer.entry.result_bytes > shm::channel_arena_bytes / 2) {
+        fail(job, Errc::job_too_large);
+        return;
+    }
+    job.record = answer.file ? read_whole(answer.file, answer.entry.result_bytes)
+                             : std::vector<std::byte>(answer.bytes.begin(), answer.bytes.end());
+    job.estimate_us = 0;
+    job.crashes = 0;
+    enqueue(job, Lane::librarian);
+}
+
+void Jobs::child_ended(std::uint64_t birth, bool kill) {
+    if (Child* const child = parts_.pool.find(birth); child != nullptr && !kill) {
+        (void)read_answers(*child);  // what it said before it died still counts
+    }
+    const auto child = parts_.pool.take_out(birth, kill);
+    if (!child) {
+        return;
+    }
+    if (!child->retiring) {
+        spdlog::warn("{} (pid {}) is gone with {} jobs", Pool::name_of(*child), child->pid,
+                     child->jobs.size());
+    }
+    for (auto at = child->jobs.rbegin(); at != child->jobs.rend(); ++at) {
+        place_again(*jobs_.at(*at), *at == child->jobs.front());
+    }
+    parts_.pool.tick(now_ns());
+}
+
+void Jobs::place_again(Job& job, bool was_first) {
+    job.child = 0;
+    if (job.link == 0) {
+        erase(job);
+        return;
+    }
+    const bool librarian = job.lane == Lane::librarian;
+    // Only the job that a worker worked on can have crashed it; a librarian works on many.
+    job.crashes += librarian || was_first ? 1U : 0U;
+    if (librarian ? job.crashes >= most_librarians : job.crashes >= 2) {
+        spdlog::error("request {}: {} with it, and so did the one that tried again",
+                      request_name(job.submission),
+                      librarian ? "the librarian died" : "a worker died");
+        fail(job, librarian ? Errc::backend_unavailable : Errc::worker_crashed);
+        return;
+    }
+    parts_.metrics.count_retry();
+    job.queued_ns = now_ns();
+    parts_.scheduler.push_front(job.lane, job.number, job.estimate_us);
+}
+
+shm::Completion Jobs::completion_of(const Job& job) const {
+    shm::Completion out;
+    out.kind = shm::CompletionKind::done;
+    out.job = job.submission.job;
+    out.times = job.times;
+    out.audio = job.audio;
+    return out;
+}
+
+void Jobs::fail(Job& job, Errc code) {
+    fail(job, shm::FailureFacts{.errc = static_cast<std::uint16_t>(code)});
+}
+
+void Jobs::fail(Job& job, const shm::FailureFacts& failure) {
+    const auto code = static_cast<Errc>(failure.errc);
+    count(job, code);
+    shm::Completion completion = completion_of(job);
+    completion.failure = failure;
+    if (code == Errc::overloaded || code == Errc::backend_unavailable) {
+        completion.failure.retry_after_s = parts_.scheduler.retry_after_s();
+    }
+    if (Link* const link = link_of_(job.link)) {
+        link->answer(completion, {});
+    }
+    answered(job);
+}
+
+void Jobs::count(const Job& job, Errc outcome) {
+    parts_.metrics.count_job(job.submission.endpoint, outcome);
+    if (outcome == Errc::ok) {
+        parts_.metrics.observe(StageName::queue, job.times.queue_us);
+        if (needs_worker(job.submission.endpoint)) {
+            parts_.metrics.observe(StageName::decode, job.times.decode_us);
+            parts_.metrics.observe(StageName::compute, job.times.compute_us);
+        }
+        if (needs_librarian(job.submission.endpoint)) {
+            parts_.metrics.observe(StageName::search, job.times.search_us);
+        }
+    }
+}
+
+}  // namespace sonogate::broker

@@ -1,0 +1,425 @@
+// The loop and the links. What is published is in publish.cpp.
+#include "broker/broker.hpp"
+
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/clock.hpp"
+#include "shm/handshake.hpp"
+
+namespace sonogate::broker {
+
+namespace {
+
+constexpr std::uint64_t tick_ns = 50'000'000;          // while jobs are alive
+constexpr std::uint64_t idle_tick_ns = 1'000'000'000;  // the heartbeat
+constexpr std::uint64_t drain_ns = 30'000'000'000;
+constexpr std::uint64_t hello_patience_ns = 10'000'000'000;
+constexpr std::size_t most_links = 1024;
+constexpr int most_submissions_a_turn = 64;  // of one link, so that none starves the others
+
+// Never the same twice, in this life of the daemon or the next.
+std::uint64_t make_epoch() {
+    std::uint64_t epoch = 0;
+    while (epoch == 0) {
+        if (::getrandom(&epoch, sizeof(epoch), 0) != sizeof(epoch)) {
+            epoch = now_ns();
+        }
+    }
+    return epoch;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Broker>> Broker::create(BrokerOptions options, UniqueFd listener,
+                                               UniqueFd zygote, UniqueFd signals) {
+    auto poller = Poller::create();
+    if (!poller) {
+        return poller.failure();
+    }
+    std::unique_ptr<Broker> out(new Broker(std::move(options), std::move(listener),
+                                           std::move(zygote), std::move(signals),
+                                           std::move(*poller)));
+    if (const auto watched = out->watch_all(); !watched) {
+        return watched.failure();
+    }
+    return out;
+}
+
+Broker::Broker(BrokerOptions options, UniqueFd listener, UniqueFd zygote, UniqueFd signals,
+               Poller poller)
+    : options_(std::move(options)),
+      listener_(std::move(listener)),
+      signals_(std::move(signals)),
+      poller_(std::move(poller)),
+      nursery_(std::move(zygote)),
+      pool_(nursery_, poller_, [this](std::uint64_t birth) { child_ready(birth); }),
+      jobs_(
+          {pool_, scheduler_, admission_, metrics_, settings_},
+          [this](std::uint64_t epoch) {
+              const auto found = open_links_.find(epoch);
+              return found == open_links_.end() ? nullptr : found->second;
+          },
+          [this] { publish_catalog(); }),
+      desk_(
+          {jobs_, scheduler_, admission_, metrics_, settings_},
+          [this](std::uint64_t epoch) {
+              const auto found = open_links_.find(epoch);
+              return found == open_links_.end() ? nullptr : found->second;
+          },
+          [this] { return metrics_.text(snapshot()); }) {}
+
+Result<void> Broker::watch_all() {
+    auto listening = poller_.add(listener_.get(), [this](std::uint32_t) { accept_links(); });
+    if (!listening) {
+        return listening.failure();
+    }
+    listener_watch_ = *listening;
+    if (const auto w = poller_.add(signals_.get(), [this](std::uint32_t) { begin_drain(); }); !w) {
+        return w.failure();
+    }
+    const auto news = poller_.add(nursery_.socket(), [this](std::uint32_t) {
+        zygote_died_ = zygote_died_ || !pool_.read_news();
+    });
+    if (!news) {
+        return news.failure();
+    }
+    return {};
+}
+
+int Broker::run() {
+    while (!drained()) {
+        if (zygote_died_) {
+            spdlog::critical("the zygote is dead, and no worker can be made: giving up");
+            return 1;
+        }
+        while (turn()) {
+        }
+        sleep();
+        if (now_ns() >= next_tick_ns_) {
+            tick();
+        }
+    }
+    spdlog::info("drained");
+    return 0;
+}
+
+// Everything that can be moved on now. True where something was.
+bool Broker::turn() {
+    bool moved = read_children();
+    std::vector<std::uint64_t> liars;
+    for (const auto& [id, link] : links_) {
+        if (!link->has_submissions()) {
+            continue;
+        }
+        moved = true;
+        if (!serve_link(*link)) {
+            liars.push_back(id);
+        }
+    }
+    for (const std::uint64_t id : liars) {
+        close_link(id, "it lied");
+    }
+    moved = jobs_.dispatch() || moved;
+    desk_.grant_waiting();
+    for (const auto& [id, link] : links_) {
+        link->flush();
+        link->ring();
+    }
+    return moved;
+}
+
+// False: the link lied.
+bool Broker::serve_link(Link& link) {
+    shm::Submission submission;
+    for (int i = 0; i < most_submissions_a_turn; ++i) {
+        switch (link.next(submission)) {
+            case shm::RingResult::ok:
+                if (!desk_.serve(link, submission)) {
+                    return false;
+                }
+                break;
+            case shm::RingResult::none:
+                return true;
+            case shm::RingResult::lie:
+                return false;
+        }
+    }
+    return true;
+}
+
+bool Broker::read_children() {
+    bool moved = false;
+    std::vector<std::uint64_t> liars;
+    std::vector<std::uint64_t> idle;
+    for (const auto& child : pool_.children()) {
+        switch (child->channel.has_answers() ? jobs_.read_answers(*child) : Jobs::Read::nothing) {
+            case Jobs::Read::some:
+                moved = true;
+                break;
+            case Jobs::Read::lie:
+                liars.push_back(child->birth);
+                break;
+            case Jobs::Read::nothing:
+                break;
+        }
+        if (child->retiring && child->jobs.empty()) {
+            idle.push_back(child->birth);
+        }
+    }
+    for (const std::uint64_t birth : liars) {
+        spdlog::error("a child lied and is ended");
+        jobs_.child_ended(birth, true);
+        moved = true;
+    }
+    for (const std::uint64_t birth : idle) {
+        (void)pool_.take_out(birth, false);
+    }
+    return moved;
+}
+
+bool Broker::anything_waits() const {
+    return std::any_of(links_.begin(), links_.end(),
+                       [](const auto& entry) { return entry.second->has_submissions(); }) ||
+           std::any_of(pool_.children().begin(), pool_.children().end(),
+                       [](const auto& child) { return child->channel.has_answers(); });
+}
+
+// Sleeps until a bell, a packet or the next tick. Everybody who may ring is told first, then looked
+// at once more: what came in between rings for nobody.
+void Broker::sleep() {
+    for (const auto& [epoch, link] : open_links_) {
+        link->arm();
+    }
+    for (const auto& child : pool_.children()) {
+        child->channel.arm();
+    }
+    poller_.wait(anything_waits() ? 0 : sleep_ms());
+    for (const auto& [epoch, link] : open_links_) {
+        link->disarm();
+    }
+    for (const auto& child : pool_.children()) {
+        child->channel.disarm();
+    }
+}
+
+int Broker::sleep_ms() const {
+    const std::uint64_t now = now_ns();
+    if (now >= next_tick_ns_) {
+        return 0;
+    }
+    return static_cast<int>((next_tick_ns_ - now) / 1'000'000 + 1);
+}
+
+void Broker::tick() {
+    const std::uint64_t now = now_ns();
+    jobs_.tick(now);
+    if (settings_.stamp != 0 && drain_until_ns_ == 0) {
+        pool_.tick(now);
+    }
+    std::vector<std::uint64_t> silent;
+    for (const auto& [id, link] : links_) {
+        if (!link->is_open() && now - link->connected_ns() > hello_patience_ns) {
+            silent.push_back(id);
+        }
+    }
+    for (const std::uint64_t id : silent) {
+        close_link(id, "it never said hello");
+    }
+    if (now >= next_publish_ns_) {
+        publish();
+        next_publish_ns_ = now + idle_tick_ns;
+    }
+    const bool young = pool_.workers_ready() < pool_.workers_wanted();
+    const bool busy = jobs_.count() != 0 || young || drain_until_ns_ != 0 ||
+                      pool_.catalog_state() == shm::PartState::starting;
+    next_tick_ns_ = now + (busy ? tick_ns : idle_tick_ns);
+}
+
+bool Broker::drained() const {
+    return drain_until_ns_ != 0 && (jobs_.count() == 0 || now_ns() > drain_until_ns_);
+}
+
+void Broker::begin_drain() {
+    signalfd_siginfo info{};
+    if (::read(signals_.get(), &info, sizeof(info)) != sizeof(info) || drain_until_ns_ != 0) {
+        return;
+    }
+    spdlog::info("draining: {} jobs to finish", jobs_.count());
+    drain_until_ns_ = now_ns() + drain_ns;
+    desk_.drain();
+    poller_.remove(listener_watch_);
+    listener_.reset();
+    publish();
+    next_tick_ns_ = 0;
+}
+
+bool Broker::may_connect(int socket) const {
+    ucred peer{};
+    socklen_t size = sizeof(peer);
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+        return false;
+    }
+    const auto& users = options_.peer_users;
+    const bool allowed = peer.uid == 0 || peer.uid == ::getuid() ||
+                         std::find(users.begin(), users.end(), peer.uid) != users.end();
+    if (!allowed) {
+        spdlog::warn("user {} (pid {}) may not connect", peer.uid, peer.pid);
+    }
+    return allowed;
+}
+
+void Broker::accept_links() {
+    for (;;) {
+        UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+        if (!socket) {
+            if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+                spdlog::error("accept: errno {}", errno);
+            }
+            return;
+        }
+        if (!may_connect(socket.get()) || links_.size() >= most_links) {
+            metrics_.count_refused_link();
+            continue;
+        }
+        const std::uint64_t id = next_link_++;
+        auto link = std::make_unique<Link>(id, std::move(socket), now_ns());
+        const auto watch =
+            poller_.add(link->socket(), [this, id](std::uint32_t) { link_ready(id); });
+        if (watch) {
+            link->watch = *watch;
+            links_.emplace(id, std::move(link));
+        }
+    }
+}
+
+void Broker::link_ready(std::uint64_t id) {
+    const auto found = links_.find(id);
+    if (found == links_.end()) {
+        return;
+    }
+    shm::Hello hello;
+    UniqueFd link_up;
+    switch (found->second->receive(hello, link_up)) {
+        case Link::Event::nothing:
+        case Link::Event::taken:
+            break;
+        case Link::Event::hello:
+            greet(*found->second, hello, std::move(link_up));
+            break;
+        case Link::Event::closed:
+            close_link(id, "its peer is gone");
+            break;
+        case Link::Event::lie:
+            close_link(id, "it sent a packet that is none");
+            break;
+    }
+}
+
+void Broker::greet(Link& link, const shm::Hello& hello, UniqueFd link_up) {
+    const auto refuse = [&](const Failure& failure, const char* why) {
+        spdlog::error("link refused: {} (expected {}, found {}, errno {})", why, failure.limit,
+                      failure.value, failure.error);
+        metrics_.count_refused_link();
+        link.refuse(failure.code);
+        close_link(link.id(), why);
+    };
+    if (const auto checked = shm::check_hello(hello); !checked) {
+        refuse(checked.failure(), "nginx module and daemon are of different versions");
+        return;
+    }
+    auto settings = read_settings(hello.settings, options_.state_folder);
+    if (!settings) {
+        refuse(settings.failure(), settings.failure().code == Errc::forbidden
+                                       ? "the catalog's path leaves the state folder"
+                                       : "settings out of bounds, or a catalog of unknown kind");
+        return;
+    }
+    if (const auto met = link.welcome(std::move(link_up), make_epoch()); !met) {
+        refuse(met.failure(), "no segments");
+        return;
+    }
+    open_links_.emplace(link.epoch(), &link);
+    spdlog::debug("link {} is open", link.id());
+    take_settings(std::move(*settings));
+    publish();
+}
+
+void Broker::take_settings(Settings settings) {
+    // A pool without a stamp still counts as the first.
+    settings.stamp = std::max<std::uint64_t>(settings.stamp, 1);
+    if (settings.stamp <= settings_.stamp) {
+        return;
+    }
+    const bool first = settings_.stamp == 0;
+    settings_ = std::move(settings);
+    scheduler_.set_limits(settings_.queue_jobs, settings_.workers);
+    admission_.set_limit(settings_.upload_memory_bytes);
+    if (pool_.apply(settings_) && !first) {
+        spdlog::info("the catalog changed: the librarian starts again");
+        for (const auto& child : pool_.children()) {
+            if (child->lane == Lane::librarian) {
+                jobs_.child_ended(child->birth, false);
+                break;
+            }
+        }
+    }
+    spdlog::info("settings: {} workers of each class, queue {}, upload memory {} MiB",
+                 settings_.workers, settings_.queue_jobs, settings_.upload_memory_bytes >> 20U);
+    pool_.tick(now_ns());
+    next_tick_ns_ = 0;
+}
+
+void Broker::close_link(std::uint64_t id, const char* why) {
+    const auto found = links_.find(id);
+    if (found == links_.end()) {
+        return;
+    }
+    Link& link = *found->second;
+    spdlog::info("link {} ends: {}", id, why);
+    poller_.remove(link.watch);
+    if (link.is_open()) {
+        open_links_.erase(link.epoch());
+        desk_.forget_link(link);
+        for (std::size_t e = 0; e < closed_requests_.size(); ++e) {
+            for (std::size_t s = 0; s < closed_requests_[e].size(); ++s) {
+                closed_requests_[e][s] += link.up().requests[e][s].load(std::memory_order_relaxed);
+            }
+        }
+    }
+    links_.erase(found);
+}
+
+void Broker::child_ready(std::uint64_t birth) {
+    Child* const child = pool_.find(birth);
+    if (child == nullptr) {
+        return;
+    }
+    const bool knew = child->channel.connected();
+    switch (child->channel.receive()) {
+        case shm::Received::nothing:
+            break;
+        case shm::Received::message:
+            if (!knew || child->lane == Lane::librarian) {
+                publish();  // it became ready, or its catalog did
+            }
+            break;
+        case shm::Received::closed:
+            jobs_.child_ended(birth, false);
+            publish();
+            break;
+        case shm::Received::lie:
+            spdlog::error("{} lied and is ended", Pool::name_of(*child));
+            jobs_.child_ended(birth, true);
+            break;
+    }
+}
+
+}  // namespace sonogate::broker

@@ -1,0 +1,104 @@
+// The broker: one thread, one loop, everybody's only meeting point.
+//
+// For: main. It accepts links, moves submissions to the desk and jobs to children, publishes what
+// nginx shows, and drains. It parses nothing that a client wrote. Not for: anything that has a file
+// of its own in this folder.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+#include "broker/admission.hpp"
+#include "broker/desk.hpp"
+#include "broker/jobs.hpp"
+#include "broker/link.hpp"
+#include "broker/metrics.hpp"
+#include "broker/nursery.hpp"
+#include "broker/poller.hpp"
+#include "broker/pool.hpp"
+#include "broker/scheduler.hpp"
+#include "broker/settings.hpp"
+
+namespace sonogate::broker {
+
+struct BrokerOptions {
+    std::string state_folder;
+    std::vector<std::uint32_t> peer_users;  // beside root and our own
+};
+
+class Broker {
+  public:
+    // `listener` is a listening SOCK_SEQPACKET socket, `zygote` our end of its socket, `signals` a
+    // signalfd of those that mean "stop". Errors: internal with errno.
+    static Result<std::unique_ptr<Broker>> create(BrokerOptions options, UniqueFd listener,
+                                                  UniqueFd zygote, UniqueFd signals);
+
+    // Serves until a stop signal, then finishes what runs, 30 s at most. The exit status: 0, or 1
+    // where the zygote died.
+    int run();
+
+  private:
+    Broker(BrokerOptions options, UniqueFd listener, UniqueFd zygote, UniqueFd signals,
+           Poller poller);
+    Result<void> watch_all();
+
+    // The loop.
+    bool turn();
+    void sleep();
+    bool anything_waits() const;
+    int sleep_ms() const;
+    void tick();
+    bool drained() const;
+
+    // Links.
+    void accept_links();
+    bool may_connect(int socket) const;
+    void link_ready(std::uint64_t id);
+    void greet(Link& link, const shm::Hello& hello, UniqueFd link_up);
+    void take_settings(Settings settings);
+    void close_link(std::uint64_t id, const char* why);
+    bool serve_link(Link& link);
+
+    // Children.
+    void child_ready(std::uint64_t birth);
+    bool read_children();
+
+    void begin_drain();
+
+    // What others read.
+    void publish();
+    void publish_catalog();
+    Snapshot snapshot() const;
+
+    BrokerOptions options_;
+    UniqueFd listener_;
+    UniqueFd signals_;
+    Poller poller_;
+    Nursery nursery_;
+    Settings settings_;
+    Scheduler scheduler_;
+    Admission admission_;
+    Metrics metrics_;
+    Pool pool_;
+    Jobs jobs_;
+    Desk desk_;
+    std::map<std::uint64_t, std::unique_ptr<Link>> links_;  // by our own number
+    std::map<std::uint64_t, Link*> open_links_;             // by epoch
+    RequestCounts closed_requests_{};                       // of links that are gone
+    Poller::Watch listener_watch_ = 0;
+    std::uint64_t next_link_ = 1;
+    std::uint64_t next_tick_ns_ = 0;
+    std::uint64_t next_publish_ns_ = 0;
+    std::uint64_t next_disk_ns_ = 0;
+    std::uint64_t disk_free_bytes_ = 0;
+    std::uint64_t published_version_ = 0;
+    std::uint64_t drain_until_ns_ = 0;
+    bool zygote_died_ = false;
+};
+
+}  // namespace sonogate::broker

@@ -1,0 +1,52 @@
+// One job, from its submission to its answer.
+//
+// For: jobs.cpp, which moves it on. Not for: admission before the upload is complete.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "broker/scheduler.hpp"
+#include "broker/slabs.hpp"
+#include "shm/layout.hpp"
+
+namespace sonogate::broker {
+
+struct Job {
+    std::uint64_t number = 0;
+    std::uint64_t link = 0;  // whose epoch; 0 = nobody waits for the answer any more
+    shm::Submission submission;
+    std::shared_ptr<Slab> slab;  // null where there is no input
+
+    Lane lane = Lane::short_jobs;  // where it waits or runs
+    std::uint64_t child = 0;       // birth of who has it, 0 = it waits
+    unsigned crashes = 0;          // workers that died with it, or librarians
+    std::uint64_t estimate_us = 0;
+
+    std::uint64_t submitted_ns = 0;
+    std::uint64_t queued_ns = 0;    // since when it waits in this lane
+    std::uint64_t deadline_ns = 0;  // after that nobody waits
+    std::uint64_t unwanted_ns = 0;  // when the worker was told to stop, 0 = it was not
+
+    shm::StageTimes times;
+    shm::AudioFacts audio;
+    std::vector<std::byte> record;  // what a worker made for the librarian
+};
+
+// Which way a job goes.
+constexpr bool needs_worker(shm::Endpoint endpoint) noexcept {
+    return endpoint == shm::Endpoint::analyze || endpoint == shm::Endpoint::identify ||
+           endpoint == shm::Endpoint::fingerprint || endpoint == shm::Endpoint::track_create;
+}
+constexpr bool needs_librarian(shm::Endpoint endpoint) noexcept {
+    return endpoint == shm::Endpoint::identify || endpoint == shm::Endpoint::track_create ||
+           endpoint == shm::Endpoint::track_list || endpoint == shm::Endpoint::track_get ||
+           endpoint == shm::Endpoint::track_patch || endpoint == shm::Endpoint::track_delete;
+}
+constexpr bool writes_catalog(shm::Endpoint endpoint) noexcept {
+    return endpoint == shm::Endpoint::track_create || endpoint == shm::Endpoint::track_patch ||
+           endpoint == shm::Endpoint::track_delete;
+}
+
+}  // namespace sonogate::broker

@@ -1,0 +1,266 @@
+// Starting, handing over, stopping. What children answer is in answers.cpp.
+#include "broker/jobs.hpp"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "broker/request_name.hpp"
+
+namespace sonogate::broker {
+
+namespace {
+
+// A PATCH body: a track's texts and metadata. More is no JSON of ours.
+constexpr std::uint64_t most_patch_bytes = 1U << 20U;
+
+// Parts of a slab, borrowed from its mapping, or read from its descriptor into `copy`.
+Bytes slab_bytes(const Slab& slab, std::uint64_t offset, std::uint64_t bytes,
+                 std::vector<std::byte>& copy) {
+    if (slab.warm) {
+        return {slab.mapping.data() + offset, bytes};
+    }
+    copy.resize(bytes);
+    std::size_t got = 0;
+    while (got < bytes) {
+        const ssize_t n = ::pread(slab.fd.get(), copy.data() + got, bytes - got,
+                                  static_cast<off_t>(offset + got));
+        if (n <= 0) {
+            break;  // sealed at its size and verified: the rest stays zero
+        }
+        got += static_cast<std::size_t>(n);
+    }
+    return copy;
+}
+
+}  // namespace
+
+void Jobs::start(Link& link, const shm::Submission& submission, std::shared_ptr<Slab> slab) {
+    const std::uint64_t now = now_ns();
+    auto owned = std::make_unique<Job>();
+    Job& job = *owned;
+    job.number = next_number_++;
+    job.link = link.epoch();
+    job.submission = submission;
+    job.slab = std::move(slab);
+    job.submitted_ns = now;
+    job.deadline_ns = now + parts_.settings.job_deadline_ns;
+    if (job.slab) {
+        job.slab->in_use = true;
+    }
+    by_place_[{submission.job.epoch, submission.job.slot}] = job.number;
+    jobs_.emplace(job.number, std::move(owned));
+    parts_.metrics.observe(StageName::receive, submission.receive_us);
+    Lane lane = Lane::librarian;
+    if (needs_worker(submission.endpoint)) {
+        job.estimate_us = estimate_.of(submission.endpoint, submission.audio_bytes);
+        lane = job.estimate_us > Estimate::long_job_us ? Lane::long_jobs : Lane::short_jobs;
+    }
+    enqueue(job, lane);
+}
+
+void Jobs::enqueue(Job& job, Lane lane) {
+    job.lane = lane;
+    job.child = 0;
+    job.queued_ns = now_ns();
+    parts_.scheduler.push(lane, job.number, job.estimate_us);
+}
+
+bool Jobs::dispatch() {
+    bool moved = false;
+    for (std::size_t lane = 0; lane < lane_count; ++lane) {
+        while (dispatch_one(static_cast<Lane>(lane))) {
+            moved = true;
+        }
+    }
+    return moved;
+}
+
+bool Jobs::dispatch_one(Lane lane) {
+    const auto number = parts_.scheduler.front(lane);
+    if (!number) {
+        return false;
+    }
+    Child* const child =
+        lane == Lane::librarian ? parts_.pool.open_librarian() : parts_.pool.free_worker(lane);
+    if (child == nullptr) {
+        return false;
+    }
+    Job& job = *jobs_.at(*number);
+    const auto handed = hand_over(job, *child);
+    if (!handed) {
+        if (handed.failure().code == Errc::overloaded || handed.failure().code == Errc::internal) {
+            return false;  // no room there now, or it died: its EOF is on the way
+        }
+        parts_.scheduler.pop(lane);
+        fail(job, handed.failure().code);
+        return true;
+    }
+    parts_.scheduler.pop(lane);
+    job.child = child->birth;
+    job.times.queue_us += static_cast<std::uint32_t>(
+        std::min<std::uint64_t>((now_ns() - job.queued_ns) / 1000U, UINT32_MAX / 2));
+    child->jobs.push_back(job.number);
+    child->backlog_us += job.estimate_us;
+    child->channel.ring();
+    return true;
+}
+
+Result<void> Jobs::hand_over(Job& job, Child& child) {
+    const shm::Submission& asked = job.submission;
+    shm::Job message;
+    message.number = job.number;
+    message.endpoint = asked.endpoint;
+    message.body = asked.body;
+    message.flags =
+        ((asked.flags & shm::submission_catalog_write) != 0 ? shm::job_catalog_write : 0U) |
+        (asked.track_id_made != 0 ? shm::job_track_id_made : 0U);
+    message.max_audio_ms = asked.max_audio_ms;
+    message.job_memory_bytes = parts_.settings.job_memory_bytes;
+    message.deadline_ns = job.deadline_ns;
+    message.job_key = asked.job_key;
+    message.request_id = asked.request_id;
+    message.track_id = asked.track_id;
+    return job.lane == Lane::librarian ? hand_to_librarian(job, child, message)
+                                       : hand_to_worker(job, child, message);
+}
+
+Result<void> Jobs::hand_to_worker(Job& job, Child& child, shm::Job& message) {
+    const shm::Submission& asked = job.submission;
+    if (!job.slab) {
+        return child.channel.submit(message, {}, {});
+    }
+    if (job.slab->warm) {
+        const std::byte* const data = job.slab->mapping.data();
+        return child.channel.submit(message, {data, asked.params_bytes},
+                                    {data + shm::slab_audio_offset, asked.audio_bytes});
+    }
+    message.params_offset = 0;
+    message.params_bytes = asked.params_bytes;
+    message.body_offset = shm::slab_audio_offset;
+    message.body_bytes = asked.audio_bytes;
+    return child.channel.submit_file(message, job.slab->fd.get(), job.slab->bytes);
+}
+
+Result<void> Jobs::hand_to_librarian(Job& job, Child& child, shm::Job& message) {
+    const shm::Submission& asked = job.submission;
+    std::vector<std::byte> params_copy;
+    std::vector<std::byte> body_copy;
+    Bytes params;
+    Bytes record = job.record;
+    if (job.slab) {
+        params = slab_bytes(*job.slab, 0, asked.params_bytes, params_copy);
+        if (asked.endpoint == shm::Endpoint::track_patch) {
+            if (asked.audio_bytes > most_patch_bytes) {
+                return Errc::body_too_large;
+            }
+            record = slab_bytes(*job.slab, shm::slab_audio_offset, asked.audio_bytes, body_copy);
+        }
+    }
+    return child.channel.submit(message, params, record);
+}
+
+void Jobs::cancel(const shm::JobId& id) {
+    const auto place = by_place_.find({id.epoch, id.slot});
+    if (place == by_place_.end()) {
+        return;
+    }
+    Job& job = *jobs_.at(place->second);
+    if (job.submission.job == id) {
+        fail(job, Errc::cancelled);
+    }
+}
+
+void Jobs::forget_link(Link& link) {
+    const auto from = by_place_.lower_bound({link.epoch(), 0});
+    std::vector<std::uint64_t> numbers;
+    for (auto at = from; at != by_place_.end() && at->first.first == link.epoch(); ++at) {
+        numbers.push_back(at->second);
+    }
+    for (const std::uint64_t number : numbers) {
+        Job& job = *jobs_.at(number);
+        count(job, Errc::cancelled);
+        answered(job);
+    }
+}
+
+// After its answer a job is either gone, or works on for nobody until its child says so.
+void Jobs::answered(Job& job) {
+    by_place_.erase({job.submission.job.epoch, job.submission.job.slot});
+    parts_.admission.give_back(job.submission.job);
+    job.link = 0;
+    if (job.slab) {
+        job.slab->in_use = false;
+        job.slab.reset();
+    }
+    if (job.child == 0) {
+        parts_.scheduler.erase(job.lane, job.number);
+        erase(job);
+        return;
+    }
+    stop_work(job);
+}
+
+void Jobs::stop_work(Job& job) {
+    Child* const child = parts_.pool.find(job.child);
+    // A librarian finishes what it began: a search is short, and an enrolment is not half done.
+    if (child != nullptr && child->lane != Lane::librarian) {
+        look_at_first(*child);
+    }
+}
+
+// The first of a worker's jobs is the one it works on: where nobody wants it, it is told to stop.
+void Jobs::look_at_first(Child& child) {
+    if (child.jobs.empty()) {
+        return;
+    }
+    Job& job = *jobs_.at(child.jobs.front());
+    if (job.link == 0 && job.unwanted_ns == 0) {
+        job.unwanted_ns = now_ns();
+        child.channel.cancel(job.number);
+    }
+}
+
+void Jobs::tick(std::uint64_t now_ns) {
+    for (auto at = jobs_.begin(); at != jobs_.end();) {
+        Job& job = *at->second;
+        ++at;  // check_time may erase the job
+        check_time(job, now_ns);
+    }
+    // Ending a child moves its other jobs, so each round looks for one.
+    for (;;) {
+        const auto stuck = std::find_if(jobs_.begin(), jobs_.end(), [&](const auto& entry) {
+            return entry.second->unwanted_ns != 0 &&
+                   now_ns - entry.second->unwanted_ns > stop_patience_ns;
+        });
+        if (stuck == jobs_.end()) {
+            break;
+        }
+        spdlog::warn("request {}: its worker does not stop and is ended",
+                     request_name(stuck->second->submission));
+        child_ended(stuck->second->child, true);
+    }
+}
+
+void Jobs::check_time(Job& job, std::uint64_t now_ns) {
+    if (job.link == 0) {
+        return;
+    }
+    if (now_ns > job.deadline_ns) {
+        spdlog::warn("request {}: past its deadline", request_name(job.submission));
+        fail(job, Errc::deadline_exceeded);
+        return;
+    }
+    if (job.child == 0 && now_ns - job.queued_ns > parts_.settings.queue_timeout_ns) {
+        const bool no_librarian =
+            job.lane == Lane::librarian && parts_.pool.open_librarian() == nullptr;
+        fail(job, no_librarian ? Errc::backend_unavailable : Errc::overloaded);
+    }
+}
+
+}  // namespace sonogate::broker

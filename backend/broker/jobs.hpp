@@ -1,0 +1,112 @@
+// The way of a job through the broker: queue, worker, librarian, answer; and every way off it.
+//
+// For: moving jobs on when somebody is free, answers, dies, or time passes. Exactly one answer
+// leaves for each job that was started, whatever happens. Not for: what a link may ask (desk.hpp).
+// One thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+
+#include "broker/admission.hpp"
+#include "broker/estimate.hpp"
+#include "broker/job.hpp"
+#include "broker/link.hpp"
+#include "broker/metrics.hpp"
+#include "broker/pool.hpp"
+#include "broker/scheduler.hpp"
+
+namespace sonogate::broker {
+
+class Jobs {
+  public:
+    // The link of that epoch, or null: links end before their jobs do.
+    using LinkOf = std::function<Link*(std::uint64_t epoch)>;
+    // Called before a librarian's answer is handed on: whoever reads the answer sees its version.
+    using CatalogMoved = std::function<void()>;
+
+    struct Parts {
+        Pool& pool;
+        Scheduler& scheduler;
+        Admission& admission;
+        Metrics& metrics;
+        const Settings& settings;
+    };
+
+    Jobs(Parts parts, LinkOf link_of, CatalogMoved catalog_moved)
+        : parts_(parts), link_of_(std::move(link_of)), catalog_moved_(std::move(catalog_moved)) {}
+
+    // How long a job whose worker was told to stop may take to do so, before the worker is killed.
+    static constexpr std::uint64_t stop_patience_ns = 300'000'000;
+    // Librarians that may die with a job before its client is told.
+    static constexpr unsigned most_librarians = 3;
+
+    // Takes over a submission that was checked and whose upload memory is settled.
+    void start(Link& link, const shm::Submission& submission, std::shared_ptr<Slab> slab);
+
+    // Answers `cancelled` now, and stops the work. Unknown ids crossed their answer: nothing to do.
+    void cancel(const shm::JobId& id);
+
+    // The link is closing: its jobs are stopped, nobody is answered.
+    void forget_link(Link& link);
+
+    // True where that place of nginx's table has a job that is not answered.
+    bool is_running(const shm::JobId& id) const { return by_place_.contains({id.epoch, id.slot}); }
+
+    enum class Read : std::uint8_t { nothing, some, lie };
+    // Takes a child's answers. `lie`: end it with child_ended(…, true).
+    Read read_answers(Child& child);
+
+    // A child is gone, or has to go (`kill`): its jobs are tried again, or answered.
+    void child_ended(std::uint64_t birth, bool kill);
+
+    // Hands waiting jobs to whoever is free. True where something moved.
+    bool dispatch();
+
+    // Deadlines, waits in queues, workers that do not stop.
+    void tick(std::uint64_t now_ns);
+
+    std::size_t count() const noexcept { return jobs_.size(); }
+    // Without those that nobody waits for.
+    std::size_t wanted() const noexcept { return by_place_.size(); }
+    std::uint64_t expected_us(shm::Endpoint endpoint, std::uint64_t bytes) const noexcept {
+        return estimate_.of(endpoint, bytes);
+    }
+
+  private:
+    bool dispatch_one(Lane lane);
+    Result<void> hand_over(Job& job, Child& child);
+    Result<void> hand_to_worker(Job& job, Child& child, shm::Job& message);
+    Result<void> hand_to_librarian(Job& job, Child& child, shm::Job& message);
+    void enqueue(Job& job, Lane lane);
+
+    bool take_answer(Child& child, shm::ChannelAnswer& answer);
+    void take_success(Job& job, Child& child, shm::ChannelAnswer& answer);
+    void to_librarian(Job& job, const shm::ChannelAnswer& answer);
+    void look_at_first(Child& child);
+
+    void place_again(Job& job, bool was_first);
+    void stop_work(Job& job);
+    void check_time(Job& job, std::uint64_t now_ns);
+
+    shm::Completion completion_of(const Job& job) const;
+    void fail(Job& job, const shm::FailureFacts& failure);
+    void fail(Job& job, Errc code);
+    void count(const Job& job, Errc outcome);
+    void answered(Job& job);
+    void erase(Job& job) { jobs_.erase(job.number); }
+
+    Parts parts_;
+    LinkOf link_of_;
+    CatalogMoved catalog_moved_;
+    Estimate estimate_;
+    std::map<std::uint64_t, std::unique_ptr<Job>> jobs_;
+    std::map<std::pair<std::uint64_t, std::uint32_t>, std::uint64_t> by_place_;  // epoch, slot
+    std::uint64_t next_number_ = 1;
+};
+
+}  // namespace sonogate::broker

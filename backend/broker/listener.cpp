@@ -1,0 +1,104 @@
+#include "broker/listener.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+namespace sonogate::broker {
+
+namespace {
+
+constexpr int backlog = 128;
+constexpr int passed_fd = 3;
+
+bool was_passed() {
+    const char* const pid = std::getenv("LISTEN_PID");
+    const char* const count = std::getenv("LISTEN_FDS");
+    return pid != nullptr && count != nullptr && std::atol(pid) == ::getpid() &&
+           std::atol(count) == 1;
+}
+
+bool is_seqpacket_listener(int fd) {
+    int type = 0;
+    int listening = 0;
+    socklen_t size = sizeof(type);
+    return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET &&
+           ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening == 1;
+}
+
+bool somebody_answers(const sockaddr_un& address) {
+    const UniqueFd probe(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    return ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) ==
+               0 ||
+           errno != ECONNREFUSED;
+}
+
+Result<void> bind_to(int socket, const sockaddr_un& address) {
+    const auto* const name = reinterpret_cast<const sockaddr*>(&address);
+    if (::bind(socket, name, sizeof(address)) == 0) {
+        return {};
+    }
+    if (errno != EADDRINUSE) {
+        return system_failure(errno);
+    }
+    struct stat status {};
+    const bool is_socket = ::lstat(address.sun_path, &status) == 0 && S_ISSOCK(status.st_mode);
+    if (!is_socket || somebody_answers(address) || ::unlink(address.sun_path) != 0 ||
+        ::bind(socket, name, sizeof(address)) != 0) {
+        return system_failure(EADDRINUSE);
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<Listener> Listener::open(const std::string& path) {
+    Listener out;
+    if (was_passed()) {
+        if (!is_seqpacket_listener(passed_fd)) {
+            return system_failure(EPROTOTYPE);
+        }
+        out.socket_.reset(passed_fd);
+        ::fcntl(passed_fd, F_SETFD, FD_CLOEXEC);
+        ::fcntl(passed_fd, F_SETFL, ::fcntl(passed_fd, F_GETFL) | O_NONBLOCK);
+        out.name_ = "a socket that the service manager passed";
+        return out;
+    }
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.empty() || path.size() >= sizeof(address.sun_path)) {
+        return system_failure(path.empty() ? EDESTADDRREQ : ENAMETOOLONG);
+    }
+    std::memcpy(address.sun_path, path.data(), path.size());
+    out.socket_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!out.socket_) {
+        return system_failure(errno);
+    }
+    if (const auto bound = bind_to(out.socket_.get(), address); !bound) {
+        return bound.failure();
+    }
+    if (::chmod(path.c_str(), 0666) != 0 || ::listen(out.socket_.get(), backlog) != 0) {
+        return system_failure(errno);
+    }
+    out.name_ = path;
+    out.made_.reset(::open(path.c_str(), O_PATH | O_CLOEXEC));
+    return out;
+}
+
+Listener::~Listener() {
+    struct stat made {};
+    struct stat there {};
+    if (made_ && ::fstat(made_.get(), &made) == 0 && ::lstat(name_.c_str(), &there) == 0 &&
+        made.st_dev == there.st_dev && made.st_ino == there.st_ino) {
+        ::unlink(name_.c_str());
+    }
+}
+
+}  // namespace sonogate::broker

@@ -1,0 +1,173 @@
+#include "broker/metrics.hpp"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <iterator>
+#include <string_view>
+
+namespace sonogate::broker {
+
+namespace {
+
+constexpr std::array<std::string_view, shm::endpoint_count> endpoint_names = {
+    "other",      "analyze",   "identify",    "fingerprint",  "track_create",
+    "track_list", "track_get", "track_patch", "track_delete", "metrics"};
+
+constexpr std::array<std::string_view, shm::counted_endpoint_count> counted_endpoint_names = {
+    "other", "analyze", "identify", "fingerprint", "tracks", "track", "metrics", "health", "ready"};
+
+constexpr std::array<std::string_view, static_cast<std::size_t>(StageName::count_)> stage_names = {
+    "receive", "queue", "decode", "compute", "search"};
+
+constexpr std::array<std::string_view, static_cast<std::size_t>(shm::PartState::count_)>
+    state_names = {"down", "starting", "ready", "draining"};
+
+// One exposition, family by family.
+class Exposition {
+  public:
+    void family(std::string_view name, std::string_view type, std::string_view help) {
+        fmt::format_to(std::back_inserter(out_), "# HELP {0} {1}\n# TYPE {0} {2}\n", name, help,
+                       type);
+        name_ = name;
+    }
+    template <typename Number>
+    void sample(std::string_view suffix, std::string_view labels, Number value) {
+        fmt::format_to(std::back_inserter(out_), "{}{}{}{}{} {}\n", name_, suffix,
+                       labels.empty() ? "" : "{", labels, labels.empty() ? "" : "}", value);
+    }
+    template <typename Number>
+    void single(std::string_view name, std::string_view type, std::string_view help, Number value) {
+        family(name, type, help);
+        sample("", "", value);
+    }
+    std::string take() { return std::move(out_); }
+
+  private:
+    std::string out_;
+    std::string_view name_;
+};
+
+void write_requests(Exposition& out, const RequestCounts& requests) {
+    out.family("sonogate_requests_total", "counter",
+               "Requests that nginx answered, by endpoint and status.");
+    for (std::size_t e = 0; e < requests.size(); ++e) {
+        for (std::size_t s = 0; s < requests[e].size(); ++s) {
+            if (requests[e][s] == 0) {
+                continue;
+            }
+            const std::uint16_t status = shm::counted_statuses[s];
+            out.sample("",
+                       fmt::format("endpoint=\"{}\",status=\"{}\"", counted_endpoint_names[e],
+                                   status == 0 ? "other" : std::to_string(status)),
+                       requests[e][s]);
+        }
+    }
+}
+
+void write_stage(Exposition& out, std::string_view stage, const Histogram& histogram) {
+    std::uint64_t below = 0;
+    for (std::size_t i = 0; i < Histogram::bounds_s.size(); ++i) {
+        below += histogram.counts()[i];
+        out.sample("_bucket", fmt::format("stage=\"{}\",le=\"{}\"", stage, Histogram::bounds_s[i]),
+                   below);
+    }
+    below += histogram.counts().back();
+    out.sample("_bucket", fmt::format("stage=\"{}\",le=\"+Inf\"", stage), below);
+    out.sample("_sum", fmt::format("stage=\"{}\"", stage), histogram.sum_s());
+    out.sample("_count", fmt::format("stage=\"{}\"", stage), below);
+}
+
+void write_pool(Exposition& out, const Snapshot& now) {
+    out.single("sonogate_queue_depth", "gauge", "Jobs that wait for a worker or the librarian.",
+               now.queue_depth);
+    out.single("sonogate_expected_wait_seconds", "gauge", "What a job that came now would wait.",
+               static_cast<double>(now.expected_wait_us) * 1e-6);
+    out.family("sonogate_workers", "gauge", "Worker processes, by state.");
+    out.sample("", "state=\"ready\"", now.workers_ready);
+    out.sample("", "state=\"busy\"", now.workers_busy);
+    out.sample("", "state=\"wanted\"", now.workers_wanted);
+    out.single("sonogate_worker_deaths_total", "counter",
+               "Workers and librarians that ended when nobody asked them to.", now.child_deaths);
+    out.single("sonogate_links", "gauge", "nginx workers that are connected.", now.links);
+    out.family("sonogate_part_state", "gauge", "1 for the state that a part of the daemon is in.");
+    for (std::size_t i = 0; i < state_names.size(); ++i) {
+        out.sample("", fmt::format("part=\"librarian\",state=\"{}\"", state_names[i]),
+                   now.librarian == i ? 1 : 0);
+        out.sample("", fmt::format("part=\"catalog\",state=\"{}\"", state_names[i]),
+                   now.catalog == i ? 1 : 0);
+    }
+}
+
+void write_memory(Exposition& out, const Snapshot& now) {
+    out.family("sonogate_shared_memory_bytes", "gauge", "Memory of shared segments, by kind.");
+    out.sample("", "kind=\"upload_slabs\"", now.upload_slab_bytes);
+    out.sample("", "kind=\"results_in_use\"", now.result_bytes_in_use);
+    out.sample(
+        "", "kind=\"links\"",
+        now.links * (sizeof(shm::LinkUp) + sizeof(shm::LinkDown) + shm::result_segment_bytes));
+    out.sample("", "kind=\"channels\"",
+               now.processes.size() * (sizeof(shm::ChannelIn) + sizeof(shm::ChannelOut)));
+    out.single("sonogate_result_slots_in_use", "gauge", "Result slots that nginx sends from.",
+               now.result_slots_leased);
+    out.family("sonogate_upload_memory_bytes", "gauge", "Upload memory, leased and at most.");
+    out.sample("", "state=\"used\"", now.upload_used_bytes);
+    out.sample("", "state=\"limit\"", now.upload_limit_bytes);
+    out.single("sonogate_uploads_waiting", "gauge", "Uploads that pause for upload memory.",
+               now.uploads_waiting);
+    out.family("sonogate_jemalloc_bytes", "gauge", "Heap of each process, as jemalloc counts it.");
+    for (const auto& process : now.processes) {
+        out.sample("", fmt::format("process=\"{}\",kind=\"allocated\"", process.name),
+                   process.allocated_bytes);
+        out.sample("", fmt::format("process=\"{}\",kind=\"resident\"", process.name),
+                   process.resident_bytes);
+    }
+    out.single("sonogate_disk_free_bytes", "gauge", "Free in the state folder.",
+               now.disk_free_bytes);
+}
+
+void write_catalog(Exposition& out, const Snapshot& now) {
+    out.single("sonogate_catalog_tracks", "gauge", "Tracks in the catalog.", now.catalog_tracks);
+    out.single("sonogate_catalog_hashes", "gauge", "Landmark hashes in the search index.",
+               now.catalog_hashes);
+    out.single("sonogate_catalog_version", "gauge", "Grows with every change of the catalog.",
+               now.catalog_version);
+    out.single("sonogate_identify_clips_total", "counter",
+               "Clips searched since the librarian started.", now.clips);
+    out.single("sonogate_identify_matched_total", "counter", "Clips of those that matched a track.",
+               now.clips_matched);
+}
+
+}  // namespace
+
+std::string Metrics::text(const Snapshot& now) const {
+    Exposition out;
+    write_requests(out, now.requests);
+    out.family("sonogate_jobs_total", "counter", "Jobs that ended, by endpoint and outcome.");
+    for (std::size_t e = 0; e < jobs_.size(); ++e) {
+        for (std::size_t o = 0; o < jobs_[e].size(); ++o) {
+            if (jobs_[e][o] != 0) {
+                out.sample("",
+                           fmt::format("endpoint=\"{}\",outcome=\"{}\"", endpoint_names[e],
+                                       problem_of(static_cast<Errc>(o)).type),
+                           jobs_[e][o]);
+            }
+        }
+    }
+    out.family("sonogate_stage_seconds", "histogram", "Time of a job in each stage.");
+    for (std::size_t i = 0; i < stages_.size(); ++i) {
+        write_stage(out, stage_names[i], stages_[i]);
+    }
+    write_pool(out, now);
+    out.single("sonogate_retries_total", "counter", "Jobs given to another worker or librarian.",
+               retries_);
+    out.single("sonogate_refused_links_total", "counter", "Connections that were turned away.",
+               refused_links_);
+    write_memory(out, now);
+    write_catalog(out, now);
+    out.family("sonogate_build_info", "gauge", "Always 1.");
+    out.sample("", "version=\"" SONOGATE_VERSION "\"", 1);
+    return out.take();
+}
+
+}  // namespace sonogate::broker

@@ -1,0 +1,104 @@
+// What the broker counts, and its text for Prometheus.
+//
+// For: GET /metrics. Not for: what each nginx worker counts (it writes that into its own segment,
+// and the sums are taken here). Format: Prometheus text exposition 0.0.4.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "shm/layout.hpp"
+
+namespace sonogate::broker {
+
+// Counts by upper bound, in seconds; cumulative only in the text.
+class Histogram {
+  public:
+    static constexpr std::array<double, 16> bounds_s = {
+        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+        0.05,   0.1,     0.25,   0.5,   1,      2.5,   10,   60};
+
+    void observe_us(std::uint64_t us) noexcept {
+        const double s = static_cast<double>(us) * 1e-6;
+        std::size_t i = 0;
+        while (i < bounds_s.size() && s > bounds_s[i]) {
+            ++i;
+        }
+        ++counts_[i];
+        sum_s_ += s;
+    }
+
+    const std::array<std::uint64_t, bounds_s.size() + 1>& counts() const noexcept {
+        return counts_;
+    }
+    double sum_s() const noexcept { return sum_s_; }
+
+  private:
+    std::array<std::uint64_t, bounds_s.size() + 1> counts_{};
+    double sum_s_ = 0;
+};
+
+enum class StageName : std::uint8_t { receive = 0, queue, decode, compute, search, count_ };
+
+// One process of the daemon, as the metrics show it.
+struct ProcessFigures {
+    std::string name;
+    std::uint64_t allocated_bytes = 0;
+    std::uint64_t resident_bytes = 0;
+};
+
+using RequestCounts = std::array<std::array<std::uint64_t, shm::counted_statuses.size()>,
+                                 shm::counted_endpoint_count>;
+
+// What is true at this moment, gathered by the broker from its parts.
+struct Snapshot {
+    RequestCounts requests{};
+    std::uint64_t queue_depth = 0;
+    std::uint64_t expected_wait_us = 0;
+    std::uint32_t workers_ready = 0;
+    std::uint32_t workers_wanted = 0;
+    std::uint32_t workers_busy = 0;
+    std::uint64_t child_deaths = 0;
+    std::uint64_t links = 0;
+    std::uint64_t upload_slab_bytes = 0;
+    std::uint64_t result_slots_leased = 0;
+    std::uint64_t result_bytes_in_use = 0;
+    std::uint64_t upload_used_bytes = 0;
+    std::uint64_t upload_limit_bytes = 0;
+    std::uint64_t uploads_waiting = 0;
+    std::uint64_t catalog_version = 0;
+    std::uint64_t catalog_tracks = 0;
+    std::uint64_t catalog_hashes = 0;
+    std::uint64_t clips = 0;
+    std::uint64_t clips_matched = 0;
+    std::uint64_t disk_free_bytes = 0;
+    std::uint32_t librarian = 0;
+    std::uint32_t catalog = 0;
+    std::vector<ProcessFigures> processes;
+};
+
+class Metrics {
+  public:
+    void count_job(shm::Endpoint endpoint, Errc outcome) noexcept {
+        ++jobs_[static_cast<std::size_t>(endpoint)][static_cast<std::size_t>(outcome)];
+    }
+    void observe(StageName stage, std::uint64_t us) noexcept {
+        stages_[static_cast<std::size_t>(stage)].observe_us(us);
+    }
+    void count_retry() noexcept { ++retries_; }
+    void count_refused_link() noexcept { ++refused_links_; }
+
+    // The whole exposition.
+    std::string text(const Snapshot& now) const;
+
+  private:
+    std::array<std::array<std::uint64_t, errc_count>, shm::endpoint_count> jobs_{};
+    std::array<Histogram, static_cast<std::size_t>(StageName::count_)> stages_{};
+    std::uint64_t retries_ = 0;
+    std::uint64_t refused_links_ = 0;
+};
+
+}  // namespace sonogate::broker

@@ -1,0 +1,257 @@
+#include "broker/pool.hpp"
+
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/clock.hpp"
+
+namespace sonogate::broker {
+
+namespace {
+
+constexpr std::uint64_t first_pause_ns = 50'000'000;
+constexpr unsigned most_doublings = 7;  // 6.4 s
+constexpr int nice_of_long_jobs = 10;
+
+std::string fate(int status) {
+    if (WIFSIGNALED(status)) {
+        return "signal " + std::to_string(WTERMSIG(status));
+    }
+    return "status " + std::to_string(WEXITSTATUS(status));
+}
+
+}  // namespace
+
+std::string Pool::name_of(const Child& child) {
+    return child.lane == Lane::librarian ? "librarian" : "worker " + std::to_string(child.index);
+}
+
+bool Pool::apply(const Settings& settings) {
+    wanted_ = settings.workers;
+    for (auto& child : children_) {
+        const bool worker = child->lane != Lane::librarian;
+        // Indices of long-job workers follow those of the short ones, so a changed count renames
+        // them: they all make way.
+        child->retiring = child->retiring ||
+                          (worker && (child->lane == Lane::short_jobs
+                                          ? child->index >= wanted_
+                                          : child->index < wanted_ || child->index >= 2 * wanted_));
+    }
+    const bool changed = store_ != settings.store;
+    store_ = settings.store;
+    return changed;
+}
+
+bool Pool::is_there(Lane lane, std::uint32_t index) const {
+    return std::any_of(children_.begin(), children_.end(), [&](const auto& child) {
+        return child->lane == lane && child->index == index && !child->retiring;
+    });
+}
+
+Pool::Place& Pool::place(Lane lane, std::uint32_t index) {
+    auto& places = places_[static_cast<std::size_t>(lane)];
+    if (places.size() <= index) {
+        places.resize(index + 1);
+    }
+    return places[index];
+}
+
+void Pool::tick(std::uint64_t now_ns) {
+    const auto care = [&](Lane lane, std::uint32_t index) {
+        if (!is_there(lane, index) && place(lane, index).not_before_ns <= now_ns) {
+            order(lane, index, now_ns);
+        }
+    };
+    for (std::uint32_t i = 0; i < wanted_; ++i) {
+        care(Lane::short_jobs, i);
+        care(Lane::long_jobs, wanted_ + i);
+    }
+    if (!store_.empty()) {
+        care(Lane::librarian, 0);
+    }
+}
+
+void Pool::order(Lane lane, std::uint32_t index, std::uint64_t now_ns) {
+    place(lane, index).not_before_ns = now_ns + first_pause_ns;  // where anything below fails
+    std::array<int, 2> ends{-1, -1};
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+        spdlog::error("no socket pair for a child: errno {}", errno);
+        return;
+    }
+    UniqueFd ours(ends[0]);
+    const UniqueFd theirs(ends[1]);
+    auto channel = shm::BrokerChannel::open(std::move(ours));
+    if (!channel) {
+        spdlog::error("no channel for a child: errno {}", channel.failure().error);
+        return;
+    }
+    worker::ForkRequest request{.birth = next_birth_++, .role = worker::Role::worker};
+    request.index = index;
+    request.nice = lane == Lane::long_jobs ? nice_of_long_jobs : 0;
+    if (lane == Lane::librarian) {
+        request.role = worker::Role::librarian;
+        request.search_threads = std::max(1U, wanted_);
+        request.store_bytes = static_cast<std::uint32_t>(
+            store_.copy(request.store.data(), std::min(store_.size(), request.store.size())));
+    }
+    if (const auto ordered = nursery_.order(request, theirs); !ordered) {
+        return;  // the zygote is behind; the next tick tries again
+    }
+    auto child = std::make_unique<Child>(Child{.birth = request.birth,
+                                               .lane = lane,
+                                               .index = index,
+                                               .channel = std::move(*channel),
+                                               .pidfd = {},
+                                               .born_ns = now_ns,
+                                               .jobs = {}});
+    const auto watch = poller_.add(child->channel.socket(),
+                                   [this, birth = child->birth](std::uint32_t) { ready_(birth); });
+    if (!watch) {
+        spdlog::error("a child cannot be watched: errno {}", watch.failure().error);
+        return;
+    }
+    child->watch = *watch;
+    children_.push_back(std::move(child));
+}
+
+bool Pool::read_news() {
+    bool gone = false;
+    while (auto news = nursery_.next(gone)) {
+        const worker::ForkReply& reply = news->reply;
+        Child* const child = find(reply.birth);
+        switch (reply.news) {
+            case worker::ForkNews::born:
+                if (child != nullptr) {
+                    child->pid = reply.pid;
+                    child->pidfd = std::move(news->pidfd);
+                    spdlog::debug("{} is pid {}", name_of(*child), reply.pid);
+                }  // else its channel is closed already, which is how it ends
+                break;
+            case worker::ForkNews::failed:
+                spdlog::error("a child could not be forked: errno {}", reply.status);
+                break;
+            case worker::ForkNews::died:
+                if (reply.status != 0) {
+                    spdlog::warn("pid {} ended with {}", reply.pid, fate(reply.status));
+                }
+                break;
+            case worker::ForkNews::none:
+                break;
+        }
+    }
+    return !gone;
+}
+
+Child* Pool::free_worker(Lane lane) {
+    Child* best = nullptr;
+    for (const auto& child : children_) {
+        if (child->lane != lane || child->retiring || !child->channel.connected()) {
+            continue;
+        }
+        if (child->jobs.empty()) {
+            return child.get();
+        }
+        if (child->jobs.size() < most_jobs_each_worker && child->backlog_us < most_backlog_us &&
+            (best == nullptr || child->backlog_us < best->backlog_us)) {
+            best = child.get();
+        }
+    }
+    return best;
+}
+
+shm::PartState Pool::librarian_state() const {
+    for (const auto& child : children_) {
+        if (child->lane == Lane::librarian && !child->retiring) {
+            return child->channel.connected() ? shm::PartState::ready : shm::PartState::starting;
+        }
+    }
+    return store_.empty() ? shm::PartState::down : shm::PartState::starting;
+}
+
+shm::PartState Pool::catalog_state() const {
+    for (const auto& child : children_) {
+        if (child->lane == Lane::librarian && !child->retiring && child->channel.connected()) {
+            const std::uint64_t state =
+                child->channel.published().catalog_state.load(std::memory_order_relaxed);
+            return state == static_cast<std::uint64_t>(shm::PartState::ready)
+                       ? shm::PartState::ready
+                       : shm::PartState::starting;
+        }
+    }
+    return librarian_state() == shm::PartState::starting ? shm::PartState::starting
+                                                         : shm::PartState::down;
+}
+
+Child* Pool::open_librarian() {
+    if (catalog_state() != shm::PartState::ready) {
+        return nullptr;
+    }
+    for (const auto& child : children_) {
+        if (child->lane == Lane::librarian && !child->retiring) {
+            return child.get();
+        }
+    }
+    return nullptr;
+}
+
+Child* Pool::find(std::uint64_t birth) {
+    const auto found = std::find_if(children_.begin(), children_.end(),
+                                    [&](const auto& child) { return child->birth == birth; });
+    return found == children_.end() ? nullptr : found->get();
+}
+
+std::unique_ptr<Child> Pool::take_out(std::uint64_t birth, bool kill) {
+    if (kill) {
+        (void)read_news();  // its pidfd may be in the socket still
+    }
+    const auto found = std::find_if(children_.begin(), children_.end(),
+                                    [&](const auto& child) { return child->birth == birth; });
+    if (found == children_.end()) {
+        return nullptr;
+    }
+    auto child = std::move(*found);
+    children_.erase(found);
+    poller_.remove(child->watch);
+    if (kill && child->lane != Lane::librarian && child->pidfd) {
+        ::syscall(SYS_pidfd_send_signal, child->pidfd.get(), SIGKILL, nullptr, 0);
+    }
+    if (!child->retiring) {
+        note_death(*child);
+    }
+    return child;
+}
+
+void Pool::note_death(const Child& child) {
+    ++deaths_;
+    // Who was ready died of a job: replaced at once, or whoever sends such jobs decides how many
+    // workers there are. Who never became ready has a cause that a new one shares: wait longer and
+    // longer.
+    const bool was_ready =
+        child.channel.connected() &&
+        (child.lane != Lane::librarian ||
+         child.channel.published().catalog_state.load(std::memory_order_relaxed) ==
+             static_cast<std::uint64_t>(shm::PartState::ready));
+    auto& where = place(child.lane, child.index);
+    where.young_deaths = was_ready ? 0 : where.young_deaths + 1;
+    where.not_before_ns =
+        was_ready ? 0 : now_ns() + (first_pause_ns << std::min(where.young_deaths, most_doublings));
+}
+
+std::uint32_t Pool::workers_ready() const {
+    return static_cast<std::uint32_t>(
+        std::count_if(children_.begin(), children_.end(), [](const auto& child) {
+            return child->lane != Lane::librarian && !child->retiring && child->channel.connected();
+        }));
+}
+
+}  // namespace sonogate::broker

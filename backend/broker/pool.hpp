@@ -1,0 +1,105 @@
+// The children: two classes of workers and one librarian, born, chosen, ended and born again.
+//
+// For: who is there and who is free. Not for: what happens to the jobs of a child that ended
+// (jobs.hpp) nor their order (scheduler.hpp). One thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+#include "broker/nursery.hpp"
+#include "broker/poller.hpp"
+#include "broker/scheduler.hpp"
+#include "broker/settings.hpp"
+#include "shm/channel.hpp"
+
+namespace sonogate::broker {
+
+// A child as the broker sees it. `jobs` are numbers in the order they were handed over: the first
+// is the one that a worker works on.
+struct Child {
+    std::uint64_t birth = 0;
+    Lane lane = Lane::short_jobs;
+    std::uint32_t index = 0;
+    shm::BrokerChannel channel;
+    Poller::Watch watch = 0;
+    UniqueFd pidfd;
+    std::int32_t pid = 0;
+    std::uint64_t born_ns = 0;
+    bool retiring = false;  // gets no more jobs, ends when it has none
+    std::deque<std::uint64_t> jobs;
+    std::uint64_t backlog_us = 0;  // estimated, of jobs
+};
+
+class Pool {
+  public:
+    // A child's socket is readable. Its answers are read by the caller.
+    using Ready = std::function<void(std::uint64_t birth)>;
+
+    Pool(Nursery& nursery, Poller& poller, Ready ready)
+        : nursery_(nursery), poller_(poller), ready_(std::move(ready)) {}
+
+    static constexpr std::size_t most_jobs_each_worker = 4;
+    static constexpr std::uint64_t most_backlog_us = 1'000;
+
+    // Workers of each class, and the catalog. Children beyond it retire; missing ones are born by
+    // tick(). True where the librarian has to change: end it.
+    bool apply(const Settings& settings);
+
+    // Orders what is missing, with a pause that doubles for a place whose children die young.
+    void tick(std::uint64_t now_ns);
+
+    // News of the zygote. False: it is dead, and so is this pool's future.
+    bool read_news();
+
+    // The worker of that lane with the least to do, if it may take one more; nullptr otherwise.
+    Child* free_worker(Lane lane);
+
+    // The librarian, where its catalog is open; nullptr otherwise.
+    Child* open_librarian();
+    shm::PartState librarian_state() const;  // of the process
+    shm::PartState catalog_state() const;    // of its store
+
+    Child* find(std::uint64_t birth);
+
+    // Takes a child out; its jobs are the caller's to place again. `kill` ends a worker at once; a
+    // librarian always ends by EOF, and commits.
+    std::unique_ptr<Child> take_out(std::uint64_t birth, bool kill);
+
+    const std::vector<std::unique_ptr<Child>>& children() const noexcept { return children_; }
+    std::uint32_t workers_ready() const;
+    std::uint32_t workers_wanted() const noexcept { return 2 * wanted_; }
+    std::uint64_t deaths() const noexcept { return deaths_; }
+
+    // The place of a child in metrics and logs: "worker 3", "librarian".
+    static std::string name_of(const Child& child);
+
+  private:
+    // Where a child lives: a worker's index, or the librarian's one place.
+    struct Place {
+        std::uint64_t not_before_ns = 0;
+        unsigned young_deaths = 0;
+    };
+
+    void order(Lane lane, std::uint32_t index, std::uint64_t now_ns);
+    bool is_there(Lane lane, std::uint32_t index) const;
+    Place& place(Lane lane, std::uint32_t index);
+    void note_death(const Child& child);
+
+    Nursery& nursery_;
+    Poller& poller_;
+    Ready ready_;
+    std::vector<std::unique_ptr<Child>> children_;
+    std::vector<Place> places_[lane_count];
+    std::uint32_t wanted_ = 0;  // workers of each class
+    std::string store_;
+    std::uint64_t next_birth_ = 1;
+    std::uint64_t deaths_ = 0;
+};
+
+}  // namespace sonogate::broker

@@ -1,0 +1,127 @@
+// What the broker tells: to every nginx worker in its LinkDown, to Prometheus in a snapshot.
+#include <sys/statvfs.h>
+
+#include <algorithm>
+
+#include "base/clock.hpp"
+#include "base/heap.hpp"
+#include "broker/broker.hpp"
+
+namespace sonogate::broker {
+
+namespace {
+
+constexpr std::uint64_t look_at_disk_each_ns = 5'000'000'000;
+
+void store(shm::Counter& counter, std::uint64_t value) noexcept {
+    // relaxed: figures to show; none of them orders anything.
+    counter.store(value, std::memory_order_relaxed);
+}
+
+void store(shm::Index& word, std::uint32_t value) noexcept {
+    word.store(value, std::memory_order_relaxed);
+}
+
+const Child* librarian_of(const Pool& pool) {
+    for (const auto& child : pool.children()) {
+        if (child->lane == Lane::librarian && child->channel.connected()) {
+            return child.get();
+        }
+    }
+    return nullptr;
+}
+
+std::uint64_t load(const shm::Counter& counter) noexcept {
+    return counter.load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+void Broker::publish() {
+    const std::uint64_t now = now_ns();
+    if (now >= next_disk_ns_) {
+        struct statvfs disk {};
+        if (::statvfs(options_.state_folder.c_str(), &disk) == 0) {
+            disk_free_bytes_ = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+        }
+        next_disk_ns_ = now + look_at_disk_each_ns;
+    }
+    const auto librarian = static_cast<std::uint32_t>(pool_.librarian_state());
+    const auto catalog = static_cast<std::uint32_t>(pool_.catalog_state());
+    const auto daemon = static_cast<std::uint32_t>(desk_.draining() ? shm::PartState::draining
+                                                                    : shm::PartState::ready);
+    for (const auto& [epoch, link] : open_links_) {
+        auto& down = link->down();
+        store(down.heartbeat_ns, now);
+        store(down.queue_depth, scheduler_.depth());
+        store(down.expected_wait_us, scheduler_.expected_wait_us());
+        store(down.disk_free_bytes, disk_free_bytes_);
+        store(down.workers_ready, pool_.workers_ready());
+        store(down.workers_wanted, pool_.workers_wanted());
+        store(down.librarian, librarian);
+        store(down.catalog, catalog);
+        store(down.daemon, daemon);
+    }
+    publish_catalog();
+}
+
+void Broker::publish_catalog() {
+    const Child* const librarian = librarian_of(pool_);
+    if (librarian == nullptr) {
+        return;
+    }
+    const std::uint64_t version = load(librarian->channel.published().catalog_version);
+    const std::uint64_t tracks = load(librarian->channel.published().catalog_tracks);
+    for (const auto& [epoch, link] : open_links_) {
+        store(link->down().catalog_version, version);
+        store(link->down().catalog_tracks, tracks);
+    }
+}
+
+Snapshot Broker::snapshot() const {
+    Snapshot out;
+    out.requests = closed_requests_;
+    for (const auto& [epoch, link] : open_links_) {
+        for (std::size_t e = 0; e < out.requests.size(); ++e) {
+            for (std::size_t s = 0; s < out.requests[e].size(); ++s) {
+                out.requests[e][s] += load(link->up().requests[e][s]);
+            }
+        }
+        out.upload_slab_bytes += load(link->up().upload_slab_bytes);
+        out.result_bytes_in_use += load(link->up().result_bytes_in_use);
+        out.result_slots_leased += link->results().leased();
+    }
+    out.queue_depth = scheduler_.depth();
+    out.expected_wait_us = scheduler_.expected_wait_us();
+    out.workers_ready = pool_.workers_ready();
+    out.workers_wanted = pool_.workers_wanted();
+    out.child_deaths = pool_.deaths();
+    out.links = open_links_.size();
+    out.upload_used_bytes = admission_.used_bytes();
+    out.upload_limit_bytes = admission_.limit_bytes();
+    out.uploads_waiting = admission_.waiting();
+    out.disk_free_bytes = disk_free_bytes_;
+    out.librarian = static_cast<std::uint32_t>(pool_.librarian_state());
+    out.catalog = static_cast<std::uint32_t>(pool_.catalog_state());
+    const HeapFigures heap = heap_figures();
+    out.processes.push_back({"broker", heap.allocated_bytes, heap.resident_bytes});
+    for (const auto& child : pool_.children()) {
+        if (!child->channel.connected()) {
+            continue;
+        }
+        const shm::ChannelOut& told = child->channel.published();
+        out.processes.push_back(
+            {Pool::name_of(*child), load(told.allocated_bytes), load(told.resident_bytes)});
+        out.workers_busy += child->lane != Lane::librarian && !child->jobs.empty() ? 1U : 0U;
+        if (child->lane == Lane::librarian) {
+            out.catalog_version = load(told.catalog_version);
+            out.catalog_tracks = load(told.catalog_tracks);
+            out.catalog_hashes = load(told.catalog_hashes);
+            out.clips = load(told.queries);
+            out.clips_matched = load(told.queries_matched);
+        }
+    }
+    return out;
+}
+
+}  // namespace sonogate::broker

@@ -1,0 +1,149 @@
+#include "worker/run.hpp"
+
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "base/clock.hpp"
+#include "base/heap.hpp"
+#include "shm/channel.hpp"
+#include "worker/operation.hpp"
+
+namespace sonogate::worker {
+
+namespace {
+
+constexpr std::uint64_t heap_figures_each_ns = 1'000'000'000;
+
+// Private memory that this process has mapped writable, as RLIMIT_DATA counts it.
+std::uint64_t data_bytes() {
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"),
+                                                               &std::fclose);
+    unsigned long data_pages = 0;
+    if (!file || std::fscanf(file.get(), "%*u %*u %*u %*u %*u %lu", &data_pages) != 1) {
+        return 0;
+    }
+    return data_pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// Bounds what a job may allocate beyond what the process started with. An address-space limit would
+// forbid mapping a large upload; RLIMIT_DATA counts private memory only.
+class MemoryBound {
+  public:
+    void set(std::uint64_t job_memory_bytes) {
+        if (job_memory_bytes == current_bytes_ || start_bytes_ == 0) {
+            return;
+        }
+        rlimit limit{};
+        ::getrlimit(RLIMIT_DATA, &limit);
+        limit.rlim_cur = job_memory_bytes == 0
+                             ? limit.rlim_max
+                             : std::min<rlim_t>(limit.rlim_max, start_bytes_ + job_memory_bytes);
+        if (::setrlimit(RLIMIT_DATA, &limit) == 0) {
+            current_bytes_ = job_memory_bytes;
+        }
+    }
+
+  private:
+    std::uint64_t start_bytes_ = data_bytes();
+    std::uint64_t current_bytes_ = 0;
+};
+
+class WorkerProcess {
+  public:
+    explicit WorkerProcess(shm::ChildChannel channel) : channel_(std::move(channel)) {}
+
+    int serve() {
+        publish_heap();
+        shm::ReceivedJob received;
+        while (channel_.next(received)) {
+            memory_.set(received.job.job_memory_bytes);
+            if (!answer(received)) {
+                return 1;
+            }
+            received.file = shm::Mapping();
+            publish_heap();
+        }
+        return 0;
+    }
+
+  private:
+    bool answer(const shm::ReceivedJob& received) {
+        const Request request{
+            .job = received.job,
+            .params = received.params,
+            .body = received.body,
+            .stop_requested = [&] { return channel_.stop_requested(received.job); }};
+        shm::JobDone done;
+        done.number = received.job.number;
+        auto result = operations_.run(request, done.audio);
+        if (result) {
+            done.status = result->status;
+            done.times = result->times;
+            done.audio = result->audio;
+            done.decoded_frames = result->decoded_frames;
+            return finish(received, done, as_bytes_of(result->body));
+        }
+        fail(done, result.failure());
+        return finish(received, done, {});
+    }
+
+    bool finish(const shm::ReceivedJob& received, shm::JobDone& done, Bytes body) {
+        auto sent = channel_.complete(done, body);
+        if (!sent && sent.failure().code == Errc::internal) {
+            // No memory for a result file: the job fails, the worker goes on.
+            spdlog::warn(
+                "request {}: result of {} bytes not delivered, errno {}",
+                std::string_view(received.job.request_id.data.data(), received.job.request_id.size),
+                body.size(), sent.failure().error);
+            fail(done, sent.failure());
+            sent = channel_.complete(done, {});
+        }
+        return static_cast<bool>(sent);
+    }
+
+    static void fail(shm::JobDone& done, const Failure& failure) {
+        done.status = 0;
+        done.failure.errc = static_cast<std::uint16_t>(failure.code);
+        done.failure.parameter = static_cast<std::uint16_t>(failure.parameter);
+        done.failure.limit = failure.limit;
+        done.failure.value = failure.value;
+    }
+
+    void publish_heap() {
+        const std::uint64_t now = now_ns();
+        if (now - heap_at_ns_ < heap_figures_each_ns) {
+            return;
+        }
+        heap_at_ns_ = now;
+        const HeapFigures figures = heap_figures();
+        auto& published = channel_.published();
+        published.allocated_bytes.store(figures.allocated_bytes, std::memory_order_relaxed);
+        published.resident_bytes.store(figures.resident_bytes, std::memory_order_relaxed);
+    }
+
+    shm::ChildChannel channel_;
+    Operations operations_;
+    MemoryBound memory_;
+    std::uint64_t heap_at_ns_ = 0;
+};
+
+}  // namespace
+
+int run_worker(UniqueFd channel) {
+    auto opened = shm::ChildChannel::open(std::move(channel));
+    if (!opened) {
+        if (opened.failure().code != Errc::backend_unavailable) {
+            spdlog::error("worker: channel not opened, errno {}", opened.failure().error);
+        }
+        return opened.failure().code == Errc::backend_unavailable ? 0 : 1;
+    }
+    return WorkerProcess(std::move(*opened)).serve();
+}
+
+}  // namespace sonogate::worker

@@ -1,0 +1,14 @@
+// The life of a worker process: take a job, run it, answer, sleep.
+//
+// For: the zygote's children. Not for: what a job does (operation.hpp), nor for when a worker ends
+// other than by its broker's death.
+#pragma once
+
+#include "base/unique_fd.hpp"
+
+namespace sonogate::worker {
+
+// Serves the channel until the broker is gone. The exit status: 0, or 1 where the channel broke.
+int run_worker(UniqueFd channel);
+
+}  // namespace sonogate::worker

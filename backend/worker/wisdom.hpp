@@ -1,0 +1,15 @@
+// FFTW's wisdom, planned once and kept in the state folder.
+//
+// For: the zygote, so that no worker spends its first job timing transforms. Not for: the
+// transforms (dsp/fft.hpp).
+#pragma once
+
+#include <string>
+
+namespace sonogate::worker {
+
+// Reads FOLDER/fftw-wisdom, or plans the common sizes and writes it. A file that is unreadable or
+// no wisdom is planned anew; a folder that cannot be written costs the planning at each start.
+void plan_common_transforms(const std::string& state_folder);
+
+}  // namespace sonogate::worker
