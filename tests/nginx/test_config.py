@@ -1,0 +1,57 @@
+"""nginx -t refuses bad settings, with the line and the reason."""
+
+import os
+import subprocess
+
+import pytest
+
+from served import BUILD, CONF
+from sounds import wav_of_size
+
+BAD = [
+    ("pool", "workers many;"), ("pool", "workers -1;"), ("pool", "queue;"), ("pool", "queue 0;"), ("pool", "queue 10 timeout=x;"), ("pool", "queue 10 bogus=1;"),
+    ("pool", "job_deadline 0;"), ("pool", "job_deadline soon;"), ("pool", "job_memory 1k;"), ("pool", "job_memory x;"), ("pool", "upload_memory 0;"),
+    ("pool", "upload_memory 1m;"), ("pool", "workers 1; workers 2;"), ("pool", "nonsense 1;"), ("pool", "socket other.sock;"),
+    ("location", "sonogate_max_body x;"), ("location", "sonogate_max_body 2g;"), ("location", "sonogate_max_audio x;"), ("location", "sonogate_catalog maybe;"),
+    ("location", "sonogate_catalog read;"), ("location", "sonogate_pass main;"), ("location", "sonogate_nonsense on;"), ("location", "sonogate_max_body 1m; sonogate_max_body 2m;"),
+    ("server", "location /x { sonogate_pass nobody; }"), ("server", "sonogate_pool inner { socket a.sock; }"),
+    ("http", "sonogate_pool main { socket other.sock; catalog sqlite:c.db; }"), ("http", "sonogate_pool empty { }"), ("http", "sonogate_pool { socket a.sock; }"),
+    ("http", "sonogate_pool two { socket b.sock; catalog mysql:x; }"), ("http", "sonogate_pool two { socket b.sock; catalog sqlite:; }"),
+]  # fmt: skip
+
+
+def check(folder, **settings):
+    for name in ("modules", "logs", "run"):
+        os.makedirs(folder / name, exist_ok=True)
+    os.symlink(os.path.join(BUILD, "modules/ngx_http_sonogate_module.so"), folder / "modules/ngx_http_sonogate_module.so")
+    pieces = {"workers": 1, "log_level": "info", "main": "pid logs/nginx.pid;", "http": "", "pool": "", "listen": "", "server": "", "location": ""}
+    conf = CONF.format(**(pieces | settings))
+    (folder / "nginx.conf").write_text(conf)
+    out = subprocess.run(["nginx", "-p", folder, "-e", "logs/error.log", "-t", "-c", folder / "nginx.conf"], capture_output=True, text=True, timeout=30, check=False)
+    return out, conf
+
+
+def test_a_good_file_is_good(tmp_path):
+    out, _ = check(tmp_path, pool="workers 2; queue 64 timeout=5s; job_deadline 60s; job_memory 256m; upload_memory 512m;",
+                   location="sonogate_max_body 100m; sonogate_max_audio 10m;")  # fmt: skip
+    assert out.returncode == 0, out.stderr
+    assert "[warn]" not in out.stderr
+
+
+@pytest.mark.parametrize(("place", "setting"), BAD, ids=[s for _, s in BAD])
+def test_a_bad_setting_is_refused_with_line_and_reason(tmp_path, place, setting):
+    out, conf = check(tmp_path, **{place: setting})
+    assert out.returncode != 0, out.stderr
+    assert "[emerg]" in out.stderr
+    # The line of the setting, or of the end of its block where only the whole can be judged.
+    line = next(i for i, text in enumerate(conf.splitlines(), 1) if setting in text)
+    told = int(out.stderr.partition("nginx.conf:")[2].split()[0].split("\n")[0])
+    assert line <= told <= line + 4, out.stderr
+    words = {w.strip("{};") for w in setting.split()} - {""}
+    assert any(w in out.stderr for w in words), out.stderr
+
+
+def test_client_max_body_size_does_not_come_in_between(serve):
+    """nginx's own default of 1m answers 413 before any phase of ours; sonogate_max_body replaces it."""
+    server = serve(location="sonogate_max_body 4m;")
+    assert server.post("/v1/analyze?features=levels", data=wav_of_size(3 << 20)).status_code == 200

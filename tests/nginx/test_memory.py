@@ -1,0 +1,81 @@
+"""Memory does not follow the length of audio, nor the number of requests."""
+
+import os
+
+from contract import assert_job_answer
+from load import all_at_once
+from sounds import noise, tone, wav, wav_of_size
+
+MIB = 1 << 20
+
+
+def high_water(pid):
+    """Private and shared memory a process had at most, without what it maps of uploads: anonymous pages."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return int(lines["RssAnon"].split()[0]) * 1024
+
+
+def memfds(pid):
+    return sum("memfd:" in os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_an_hour_of_wav_needs_no_hour_of_memory(serve):
+    server = serve(pool="job_memory 128m;", location="sonogate_max_body 512m;")
+    minute = noise(60, 0.3, rate_hz=16000)
+    head_and_minute = wav(minute, 16000)
+    hour = wav_header(60 * len(minute), 16000) + head_and_minute[44:] * 60  # 115 MB of file, 230 MB as floats
+    assert_job_answer(server.post("/v1/analyze", data=head_and_minute), "analyze")
+    before = {pid: high_water(pid) for pid in server.pids("sonogated: worker")}
+    out = assert_job_answer(server.post("/v1/analyze", data=hour), "analyze")
+    assert round(out["audio"]["duration_s"]) == 3600
+    after = {pid: high_water(pid) for pid in server.pids("sonogated: worker")}
+    assert set(after) == set(before)
+    for pid, bytes_after in after.items():
+        assert bytes_after - before[pid] < 24 * MIB, f"{bytes_after - before[pid]} bytes more"
+
+
+def wav_header(frames, rate_hz):
+    whole = wav([], rate_hz)
+    size = 2 * frames
+    return whole[:4] + (36 + size).to_bytes(4, "little") + whole[8:40] + size.to_bytes(4, "little")
+
+
+def test_descriptors_and_segments_do_not_grow_with_requests(serve):
+    server = serve(location="sonogate_max_body 64m;")
+
+    def burst():
+        def one(i):
+            size = (1000, 70_000, MIB, 10 * MIB)[i % 4]
+            return assert_job_answer(server.post("/v1/analyze?features=levels&peaks=0", data=wav_of_size(size)), "analyze")
+
+        all_at_once(one, 16)
+        server.post("/v1/analyze?spectrum=mean&fft_size=1048576", data=wav(tone(440, 25)))
+
+    def counts():
+        roles = ("nginx: worker", "sonogated: broker", "sonogated: worker", "sonogated: librarian")
+        return {role: sum(memfds(pid) for pid in server.pids(role)) for role in roles}
+
+    for _ in range(4):
+        burst()
+    before = counts()
+    for _ in range(6):
+        burst()
+    after = counts()
+    for role, count in after.items():
+        # Warm slabs are made as uploads overlap, which chance decides; a leak would be one a request.
+        assert count <= before[role] + 8, (before, after)
+
+
+def test_memory_of_a_process_does_not_grow_with_requests(serve):
+    server = serve(pool="workers 1;")
+    file = wav(tone(440, 5))
+
+    def run(times):
+        for _ in range(times):
+            server.post("/v1/analyze?spectrum=mean", data=file)
+        return sum(high_water(pid) for pid in server.pids("sonogated") + server.pids("nginx: worker"))
+
+    run(150)
+    before = run(150)
+    assert run(300) - before < 6 * MIB

@@ -1,0 +1,79 @@
+"""/metrics is Prometheus text, and its figures move with what happens."""
+
+import re
+
+from sounds import tone, wav
+from served import wait_until
+
+LINE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*",?)*\})? (NaN|[+-]?Inf|[-+0-9.eE]+)')
+
+
+def scrape(server):
+    answer = server.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    samples, types = {}, {}
+    for line in answer.text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
+            assert name not in types, f"{name} twice"
+            types[name] = kind
+        elif line and not line.startswith("#"):
+            match = LINE.fullmatch(line)
+            assert match, line
+            key = match[1] + (match[2] or "")
+            assert key not in samples, f"{key} twice"
+            samples[key] = float(match[3])
+    return samples, types
+
+
+def test_every_line_is_prometheus_text(server):
+    samples, types = scrape(server)
+    assert len(samples) > 20
+    for key in samples:
+        name = key.partition("{")[0]
+        assert name in types or re.sub("_(bucket|sum|count)$", "", name) in types, name
+        assert name.startswith("sonogate_"), name
+
+
+def test_what_the_contract_promises_is_there(server):
+    names = " ".join(scrape(server)[0])
+    for word in ("request", "queue", "upload", "jemalloc|allocated", "catalog|tracks", "match", "_bucket"):
+        assert re.search(word, names), f"{word} is missing in {names[:2000]}"
+
+
+def total(samples, *words):
+    return sum(v for k, v in samples.items() if all(w in k for w in words) and "_bucket" not in k)
+
+
+def test_requests_are_counted_by_endpoint_and_status(server):
+    before = scrape(server)[0]
+    for _ in range(7):
+        server.post("/v1/analyze", data=wav(tone(seconds=0.1)))
+    for _ in range(3):
+        server.post("/v1/analyze", data=b"text" * 100)
+
+    def counted():
+        after = scrape(server)[0]
+        good = total(after, "requests", "analyze", '"200"') - total(before, "requests", "analyze", '"200"')
+        bad = total(after, "requests", "analyze", '"415"') - total(before, "requests", "analyze", '"415"')
+        return (good, bad) == (7, 3)
+
+    wait_until(counted, 5)
+
+
+def test_histograms_grow_and_are_ordered(server):
+    server.post("/v1/analyze", data=wav(tone(seconds=0.1)))
+    samples, types = scrape(server)
+    histograms = [name for name, kind in types.items() if kind == "histogram"]
+    assert histograms
+    for name in histograms:
+        series = {}
+        for key, value in samples.items():
+            if key.startswith(name + "_bucket"):
+                bound = re.search(r'le="([^"]+)"', key)[1]
+                series.setdefault(re.sub(r',?le="[^"]+"', "", key), []).append((float(bound.replace("+Inf", "inf")), value))
+        for key, buckets in series.items():
+            values = [value for _, value in sorted(buckets)]
+            assert values == sorted(values), key
+            assert max(bound for bound, _ in buckets) == float("inf")
