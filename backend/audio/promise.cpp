@@ -1,9 +1,7 @@
 #include "audio/promise.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "audio/mpeg_frame.hpp"
@@ -199,6 +197,30 @@ bool promises_more(AudioFormat format, Bytes file) {
     }
     return !data->open_ended &&
            (data->begin > file.size() || data->promised_bytes > file.size() - data->begin);
+}
+
+std::optional<SizeCorrection> size_correction(AudioFormat format, Bytes file) noexcept {
+    const auto data = data_part(format, file);
+    if (!data || data->begin >= file.size()) {
+        return std::nullopt;
+    }
+    const std::uint64_t there = file.size() - data->begin;
+    if (format == AudioFormat::caf && !data->open_ended && data->promised_bytes > there) {
+        SizeCorrection cut{.at = data->begin - 4 - 8, .size = 8};
+        for (std::size_t i = 0; i < 8; ++i) {
+            cut.bytes[i] = static_cast<std::byte>((there + 4) >> (56U - 8U * i));
+        }
+        return cut;
+    }
+    const auto riff_bytes = Fields(file, false).number(4, 4).value_or(0);
+    if (format == AudioFormat::wav && data->promised_bytes == 0 &&
+        (riff_bytes == 0xFFFFFFFFU || riff_bytes + 8 < file.size())) {
+        SizeCorrection unknown{.at = data->begin - 4, .size = 4};
+        const auto bytes = static_cast<std::uint32_t>(std::min<std::uint64_t>(there, 0xFFFFFFFFU));
+        std::memcpy(unknown.bytes.data(), &bytes, sizeof(bytes));
+        return unknown;
+    }
+    return std::nullopt;
 }
 
 }  // namespace sonogate::audio

@@ -4,6 +4,9 @@
 // for: decoding.
 #pragma once
 
+#include <array>
+#include <optional>
+
 #include "audio/format.hpp"
 #include "base/bytes.hpp"
 
@@ -13,5 +16,15 @@ namespace sonogate::audio {
 // 0xFFFFFFFF included: nothing in it tells whether all of it came), an Ogg stream has no last page,
 // or an MPEG frame is cut. FLAC counts frames, not bytes, and is always false here.
 bool promises_more(AudioFormat format, Bytes file);
+
+// A size in a container's header as it should stand there for a decoder that would refuse the file,
+// or see no audio in it, otherwise: a CAF that is cut, and a WAV written to a pipe (data size 0,
+// audio behind it).
+struct SizeCorrection {
+    std::size_t at = 0;
+    std::size_t size = 0;
+    std::array<std::byte, 8> bytes{};
+};
+std::optional<SizeCorrection> size_correction(AudioFormat format, Bytes file) noexcept;
 
 }  // namespace sonogate::audio

@@ -92,6 +92,7 @@ bool agrees(AudioFormat format, int sndfile_format) noexcept {
 // The file as libsndfile's virtual input: every byte that it parses is a copy.
 struct MemoryFile {
     Bytes bytes;
+    std::optional<SizeCorrection> correction;
     sf_count_t at = 0;
 
     sf_count_t size() const noexcept { return static_cast<sf_count_t>(bytes.size()); }
@@ -120,9 +121,19 @@ struct MemoryFile {
         const sf_count_t taken = std::clamp<sf_count_t>(count, 0, left);
         if (taken > 0) {
             std::memcpy(out, file.bytes.data() + file.at, static_cast<std::size_t>(taken));
+            file.correct(static_cast<std::byte*>(out), taken);
             file.at += taken;
         }
         return taken;
+    }
+
+    void correct(std::byte* out, sf_count_t taken) const noexcept {
+        for (std::size_t i = 0; correction && i < correction->size; ++i) {
+            const sf_count_t place = static_cast<sf_count_t>(correction->at + i) - at;
+            if (place >= 0 && place < taken) {
+                out[place] = correction->bytes[i];
+            }
+        }
     }
 
     static sf_count_t write(const void*, sf_count_t, void*) noexcept { return 0; }
@@ -136,7 +147,8 @@ struct CloseSndfile {
 
 class SndfileDecoder final : public Decoder {
   public:
-    SndfileDecoder(AudioFormat format, Bytes file) noexcept : memory_{file} {
+    SndfileDecoder(AudioFormat format, Bytes file) noexcept
+        : memory_{file, size_correction(format, file)} {
         info_.format = format;
     }
 
