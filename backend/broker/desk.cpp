@@ -48,7 +48,7 @@ Errc Desk::refusal(shm::Endpoint endpoint, std::uint64_t bytes) const {
         return Errc::draining;
     }
     Lane lane = Lane::librarian;
-    if (needs_worker(endpoint)) {
+    if (needs_worker(endpoint) || endpoint == shm::Endpoint::none) {
         lane = parts_.jobs.expected_us(endpoint, bytes) > Estimate::long_job_us ? Lane::long_jobs
                                                                                 : Lane::short_jobs;
     }
@@ -88,8 +88,7 @@ void Desk::send_grant(Link& link, const Admission::Grant& grant, Errc errc) {
 
 bool Desk::admit(Link& link, const shm::Submission& submission) {
     const auto kind = shm::CompletionKind::admitted;
-    if (submission.endpoint == shm::Endpoint::none ||
-        submission.endpoint >= shm::Endpoint::count_ || parts_.jobs.is_running(submission.job) ||
+    if (submission.endpoint >= shm::Endpoint::count_ || parts_.jobs.is_running(submission.job) ||
         parts_.admission.has(submission.job)) {
         return false;
     }
@@ -144,7 +143,7 @@ bool Desk::charge(Link& link, const shm::Submission& submission) {
 
 bool Desk::give_back(Link& link, const shm::Submission& submission) {
     if (parts_.jobs.is_running(submission.job)) {
-        return false;  // the ticket is the job's now
+        return true;  // the ticket is the job's now, and ends with it
     }
     Admission::Grant waited;
     if (parts_.admission.give_back(submission.job, waited)) {
@@ -178,7 +177,9 @@ Errc Desk::take_ticket(Link& link, const shm::Submission& submission) {
     if (has_ticket && !parts_.admission.has(submission.job)) {
         return Errc::overloaded;  // its admit was refused and the answer crossed this
     }
-    if (!has_ticket && !again && !parts_.admission.has_room(submission.audio_bytes)) {
+    // What was submitted before is in memory, whether or not there is room for it.
+    if (!has_ticket && !again && !parts_.admission.has(submission.job) &&
+        !parts_.admission.has_room(submission.audio_bytes)) {
         return Errc::overloaded;
     }
     Admission::Grant waited;
@@ -191,12 +192,9 @@ Errc Desk::take_ticket(Link& link, const shm::Submission& submission) {
 bool Desk::submit(Link& link, const shm::Submission& submission) {
     const auto done = shm::CompletionKind::done;
     const bool has_ticket = (submission.flags & shm::submission_has_ticket) != 0;
-    const bool again = (submission.flags & shm::submission_resubmitted) != 0;
-    const bool too_large_without = submission.audio_bytes > shm::ticketless_bytes;
     if (submission.endpoint == shm::Endpoint::none ||
         submission.endpoint >= shm::Endpoint::count_ || submission.body >= shm::BodyKind::count_ ||
-        parts_.jobs.is_running(submission.job) || (!has_ticket && !again && too_large_without) ||
-        (!has_ticket && parts_.admission.has(submission.job))) {
+        parts_.jobs.is_running(submission.job)) {
         return false;
     }
     std::shared_ptr<Slab> slab;
