@@ -30,17 +30,22 @@ std::uint64_t ms_of(std::uint64_t frames, std::uint32_t rate_hz) noexcept {
     return frames / rate_hz * 1000U + frames % rate_hz * 1000U / rate_hz;
 }
 
-// Sets NaN and infinite samples to 0; returns how many there were. Two passes, so that the usual
-// one has no branch.
+// Sets NaN, infinite and absurdly large samples, whose squares would not be finite, to 0; returns
+// how many there were. Two passes, so that the usual one has no branch.
 std::uint64_t sanitise(std::span<float> samples) noexcept {
-    constexpr std::uint32_t exponent_bits = 0x7F800000U;
+    constexpr std::uint32_t magnitude_bits = 0x7FFFFFFFU;
+    constexpr std::uint32_t bound =
+        std::bit_cast<std::uint32_t>(0x1p40F);  // as numbers, magnitudes sort as floats do
+    const auto is_absurd = [](float sample) {
+        return (std::bit_cast<std::uint32_t>(sample) & magnitude_bits) >= bound;
+    };
     std::uint32_t count = 0;
     for (const float sample : samples) {
-        count += (std::bit_cast<std::uint32_t>(sample) & exponent_bits) == exponent_bits ? 1U : 0U;
+        count += is_absurd(sample) ? 1U : 0U;
     }
     if (count > 0) {
         for (float& sample : samples) {
-            sample = std::isfinite(sample) ? sample : 0.0F;
+            sample = is_absurd(sample) ? 0.0F : sample;
         }
     }
     return count;

@@ -35,7 +35,7 @@ class Intake {
 
     struct Block {
         std::size_t frames = 0;              // 0 = the end
-        std::span<const float> interleaved;  // frames × channels, finite
+        std::span<const float> interleaved;  // frames × channels, below 2^40
         std::span<const float> mono;         // frames: the mix, or the channel that was asked for
     };
 
@@ -51,7 +51,9 @@ class Intake {
     std::uint64_t decoded_frames() const noexcept {
         return decoded_frames_;
     }  // skipped ones included
-    std::uint64_t nonfinite_samples() const noexcept { return nonfinite_samples_; }  // taken as 0
+    std::uint64_t nonfinite_samples() const noexcept {
+        return nonfinite_samples_;
+    }  // NaN, infinite, ≥ 2^40: taken as 0
     std::uint64_t decode_us() const noexcept { return decode_ns_ / 1000U; }  // spent in the decoder
 
     // Where the header tells the length: an upper bound of the frames that next() will hand out.
