@@ -22,7 +22,9 @@ constexpr double above_leakage_power = 2.0;       // 3 dB
 constexpr double dip_power = 0.5;                 // 3 dB down before anything higher
 constexpr double skirt_margin_power = 4.0;        // 6 dB
 constexpr double negligible_power = 1e-8;  // leakage that shifts nothing by more than 1e-4 of a bin
-constexpr std::size_t side_bins = 16;
+constexpr double dip_reach_bins = 16.0;
+constexpr std::size_t side_bins =
+    48;  // enough that the lobes of a few close neighbours are the smaller half
 constexpr int max_rounds = 8;
 constexpr double settled_bins = 1e-6;
 
@@ -158,7 +160,7 @@ bool Search::stands_out(std::size_t bin) const {
 bool Search::dips_on_both_sides(std::size_t bin) const {
     const auto k = static_cast<std::ptrdiff_t>(bin);
     const double here = power(k);
-    const auto reach = std::lround((window_.half_bins() + side_bins) * padding_);
+    const auto reach = std::lround((window_.half_bins() + dip_reach_bins) * padding_);
     for (const std::ptrdiff_t side : {-1, 1}) {
         double lowest = here;
         for (std::ptrdiff_t i = 1; i <= reach && lowest > dip_power * here; ++i) {

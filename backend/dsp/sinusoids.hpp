@@ -26,7 +26,7 @@ struct Sinusoid {
 };
 
 // At most `limit`, largest amplitude first. Left out: more than 60 dB below the largest; less than
-// 6 dB above the local median (the larger of the medians of 16 window bins on each side); leakage.
+// 6 dB above the local median (the larger of the medians of 48 window bins on each side); leakage.
 // Frequency 0 is not a sinusoid. Cost: O(bins) for the maxima; what follows is bounded by 4096
 // candidates and 256 sinusoids.
 std::vector<Sinusoid> find_sinusoids(const Spectrum& spectrum, std::size_t limit);
