@@ -1,0 +1,186 @@
+#include "catalog/search.hpp"
+
+#include <cmath>
+#include <string>
+
+#include "fingerprint/packing.hpp"
+#include "tests/fingerprint/synthetic.hpp"
+
+extern "C" {
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+}
+
+namespace {
+
+using namespace sonogate;
+using catalog::Index;
+using catalog::Reason;
+using catalog::SearchOptions;
+using catalog::SearchResult;
+using fingerprint::Density;
+
+constexpr int track_count = 12;
+constexpr double track_s = 40;
+
+Index::Packed packed_track(const std::vector<float>& samples) {
+    return std::make_shared<const std::vector<std::byte>>(
+        fingerprint::pack(test::fingerprint_of(samples, Density::track)));
+}
+
+std::vector<float> track_audio(int row) {
+    return test::music(static_cast<std::uint32_t>(100 + row), track_s);
+}
+
+// Rows 1 to 12, each added by its own change.
+std::shared_ptr<const Index> catalog_of_twelve() {
+    static const auto index = [] {
+        auto made = std::make_shared<const Index>();
+        for (int row = 1; row <= track_count; ++row) {
+            const Index::Addition addition{row, packed_track(track_audio(row))};
+            made = made->with({&addition, 1}, {});
+        }
+        return made;
+    }();
+    return index;
+}
+
+SearchResult search(const Index& index, const std::vector<float>& samples,
+                    const SearchOptions& options = {}) {
+    catalog::Searcher searcher;
+    return searcher.search(index, test::fingerprint_of(samples, Density::clip), options);
+}
+
+double start_s(const catalog::Match& match) {
+    return match.alignment.offset_time * fingerprint::seconds_per_time_unit;
+}
+
+void a_noisy_clip_is_found_within_50_ms(void**) {
+    const auto index = catalog_of_twelve();
+    for (int row = 1; row <= track_count; ++row) {
+        const double at_s = 3.21 * row - 1;
+        const auto clip = test::mixed(test::cut(track_audio(row), at_s, 5),
+                                      test::noise(static_cast<std::uint32_t>(row), 5, 0.02));
+        const SearchResult found = search(*index, clip);
+        assert_int_equal(found.matches.size(), 1);
+        assert_int_equal(found.matches[0].row, row);
+        assert_true(std::abs(start_s(found.matches[0]) - at_s) < 0.05);
+        assert_true(found.matches[0].false_positive_probability <= 1e-6);
+        assert_true(found.matches[0].aligned_hashes > 10);
+        assert_true(found.query_hashes >= found.matches[0].aligned_hashes);
+    }
+}
+
+void silence_noise_tones_chords_and_unknown_music_are_refused(void**) {
+    const auto index = catalog_of_twelve();
+    assert_true(search(*index, std::vector<float>(40000)).reason == Reason::silence);
+    assert_true(search(*index, test::cut(track_audio(1), 0, 0.9)).reason == Reason::too_short);
+    assert_true(search(Index(), track_audio(1)).reason == Reason::catalog_empty);
+    for (std::uint32_t seed = 0; seed < 20; ++seed) {
+        test::Random random(seed);
+        const auto chord = test::mixed(test::tone(random.uniform(200, 3900), 10, 0.3),
+                                       test::tone(random.uniform(200, 3900), 10, 0.3));
+        for (const auto& clip : {test::tone(random.uniform(50, 3900), 10, 0.5), chord,
+                                 test::noise(seed, 10, 0.1), test::music(seed + 1000, 10)}) {
+            const SearchResult found = search(*index, clip);
+            assert_true(found.matches.empty());
+            assert_true(found.reason == Reason::no_candidates ||
+                        found.reason == Reason::below_threshold);
+        }
+    }
+}
+
+void a_removed_track_is_gone_and_the_others_stay(void**) {
+    const auto index = catalog_of_twelve();
+    const Index::Row row = 5;
+    const auto without = index->with({}, {&row, 1});
+    const auto clip = test::cut(track_audio(5), 10, 5);
+    assert_int_equal(search(*index, clip).matches.size(), 1);  // the former picture still has it
+    assert_true(search(*without, clip).matches.empty());
+    assert_int_equal(without->live_tracks(), track_count - 1);
+    assert_true(without->live_hashes() < index->live_hashes());
+    assert_int_equal(search(*without, test::cut(track_audio(6), 10, 5)).matches.size(), 1);
+    const Index::Addition again{50, packed_track(track_audio(5))};
+    const auto back = without->with({&again, 1}, {});
+    const SearchResult found = search(*back, clip);
+    assert_int_equal(found.matches.size(), 1);
+    assert_int_equal(found.matches[0].row, 50);
+}
+
+void many_small_changes_and_one_large_one_search_alike(void**) {
+    std::vector<Index::Addition> all;
+    for (int row = 1; row <= track_count; ++row) {
+        all.push_back({row, packed_track(track_audio(row))});
+    }
+    const auto at_once = Index().with(all, {});
+    const auto one_by_one = catalog_of_twelve();
+    assert_true(at_once->live_hashes() == one_by_one->live_hashes());
+    for (int row = 1; row <= track_count; ++row) {
+        const auto clip = test::cut(track_audio(row), 20, 4);
+        const auto a = search(*at_once, clip);
+        const auto b = search(*one_by_one, clip);
+        assert_int_equal(a.matches.size(), 1);
+        assert_int_equal(b.matches.size(), 1);
+        assert_true(a.matches[0].row == b.matches[0].row &&
+                    a.matches[0].alignment.evidence == b.matches[0].alignment.evidence &&
+                    a.matches[0].aligned_hashes == b.matches[0].aligned_hashes);
+    }
+}
+
+void multi_tells_every_play_and_limit_bounds_them(void**) {
+    const auto index = catalog_of_twelve();
+    auto mix = test::cut(track_audio(3), 4, 12);
+    for (const auto& piece :
+         {test::cut(track_audio(9), 20, 10), test::cut(track_audio(3), 25, 10)}) {
+        mix.insert(mix.end(), piece.begin(), piece.end());
+    }
+    const auto plays = search(*index, mix, {.limit = 10, .multi = true}).matches;
+    assert_int_equal(plays.size(), 3);
+    int of_third = 0;
+    for (const auto& play : plays) {
+        assert_true(play.row == 3 || play.row == 9);
+        of_third += play.row == 3;
+    }
+    assert_int_equal(of_third, 2);
+    assert_int_equal(search(*index, mix, {.limit = 10}).matches.size(), 2);
+    assert_int_equal(search(*index, mix, {.limit = 1, .multi = true}).matches.size(), 1);
+}
+
+void a_stricter_threshold_only_takes_matches_away(void**) {
+    const auto index = catalog_of_twelve();
+    const auto clip = test::cut(track_audio(2), 7, 2);
+    const auto found = search(*index, clip, {.max_false_positive = 1e-3});
+    assert_int_equal(found.matches.size(), 1);
+    const double p = found.matches[0].false_positive_probability;
+    assert_true(search(*index, clip, {.max_false_positive = p / 2}).reason ==
+                Reason::below_threshold);
+}
+
+void a_clip_that_begins_before_the_track_has_a_negative_offset(void**) {
+    auto clip = test::noise(1, 3, 0.001);
+    const auto head = test::cut(track_audio(4), 0, 5);
+    clip.insert(clip.end(), head.begin(), head.end());
+    const auto found = search(*catalog_of_twelve(), clip).matches;
+    assert_int_equal(found.size(), 1);
+    assert_int_equal(found[0].row, 4);
+    assert_true(std::abs(start_s(found[0]) + 3) < 0.05);
+}
+
+}  // namespace
+
+int main() {
+    const CMUnitTest tests[] = {
+        cmocka_unit_test(a_noisy_clip_is_found_within_50_ms),
+        cmocka_unit_test(silence_noise_tones_chords_and_unknown_music_are_refused),
+        cmocka_unit_test(a_removed_track_is_gone_and_the_others_stay),
+        cmocka_unit_test(many_small_changes_and_one_large_one_search_alike),
+        cmocka_unit_test(multi_tells_every_play_and_limit_bounds_them),
+        cmocka_unit_test(a_stricter_threshold_only_takes_matches_away),
+        cmocka_unit_test(a_clip_that_begins_before_the_track_has_a_negative_offset),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
