@@ -64,6 +64,14 @@ class ParamsWriter {
     }
     std::size_t size() const noexcept { return size_; }
 
+    // Goes on in other memory, at least as large; what was written is copied.
+    void move_to(std::span<std::byte> out) noexcept {
+        if (size_ > 0) {
+            std::memcpy(out.data(), out_.data(), size_);
+        }
+        out_ = out;
+    }
+
     struct Header {
         std::uint16_t parameter;
         std::uint16_t zero;

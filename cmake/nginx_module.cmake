@@ -1,0 +1,47 @@
+# The nginx module, against the headers of Debian's nginx-dev: the nginx that runs is patched, and only these headers
+# know it. The package has no objs/, so its source folder is copied into the build folder and configured there, once.
+
+set(SONOGATE_NGINX_SOURCE /usr/share/nginx/src CACHE PATH "nginx's source folder, with conf_flags beside it")
+if(NOT EXISTS ${SONOGATE_NGINX_SOURCE}/conf_flags)
+    message(STATUS "nginx-dev is not installed: no nginx module")
+    return()
+endif()
+
+set(nginx_copy ${CMAKE_BINARY_DIR}/nginx)
+if(NOT EXISTS ${nginx_copy}/objs/ngx_auto_headers.h OR ${SONOGATE_NGINX_SOURCE}/conf_flags IS_NEWER_THAN
+   ${nginx_copy}/objs/ngx_auto_headers.h)
+    message(STATUS "Configuring nginx's headers")
+    file(REMOVE_RECURSE ${nginx_copy})
+    file(COPY ${SONOGATE_NGINX_SOURCE}/ DESTINATION ${nginx_copy})
+    execute_process(
+        COMMAND bash -c ". ./conf_flags && ./configure \"\${NGX_CONF_FLAGS[@]}\""
+        WORKING_DIRECTORY ${nginx_copy}
+        RESULT_VARIABLE configured
+        OUTPUT_VARIABLE said
+        ERROR_VARIABLE said)
+    if(NOT configured EQUAL 0)
+        file(REMOVE_RECURSE ${nginx_copy}/objs)
+        message(FATAL_ERROR "nginx's configure failed:\n${said}")
+    endif()
+endif()
+
+add_library(nginx_headers INTERFACE)
+target_include_directories(nginx_headers SYSTEM INTERFACE
+    ${nginx_copy}/objs ${nginx_copy}/src/core ${nginx_copy}/src/event ${nginx_copy}/src/event/modules
+    ${nginx_copy}/src/os/unix ${nginx_copy}/src/http ${nginx_copy}/src/http/modules ${nginx_copy}/src/http/v2)
+
+# What knows nothing of nginx, so that tests can link it.
+add_library(ngx_parts STATIC
+    ngx_module/content_type.cpp ngx_module/multipart.cpp ngx_module/problem.cpp ngx_module/query.cpp
+    ngx_module/random.cpp ngx_module/route.cpp)
+target_link_libraries(ngx_parts PUBLIC shm PRIVATE sonogate_flags)
+target_compile_options(ngx_parts PRIVATE -fno-exceptions -fno-rtti -fvisibility=hidden)
+
+add_library(ngx_http_sonogate_module MODULE
+    ngx_module/abi.cpp ngx_module/conf.cpp ngx_module/filter.cpp ngx_module/gate.cpp ngx_module/link.cpp
+    ngx_module/link_connect.cpp ngx_module/module.cpp ngx_module/modules.c ngx_module/pool_conf.cpp ngx_module/reply.cpp
+    ngx_module/request.cpp ngx_module/slab.cpp ngx_module/status.cpp ngx_module/upload.cpp ngx_module/variables.cpp)
+target_link_libraries(ngx_http_sonogate_module PRIVATE ngx_parts shm nginx_headers sonogate_flags)
+target_compile_options(ngx_http_sonogate_module PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti>)
+set_target_properties(ngx_http_sonogate_module PROPERTIES
+    PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/modules)

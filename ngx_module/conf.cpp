@@ -1,0 +1,216 @@
+#include "ngx_module/conf.hpp"
+
+#include <algorithm>
+
+#include "ngx_module/pool_conf.hpp"
+
+namespace sonogate::ngx_module {
+
+namespace {
+
+constexpr off_t default_max_body_bytes = 25 << 20;
+constexpr ngx_msec_t default_upload_wait_ms = 30'000;
+
+char* const conf_error = static_cast<char*>(NGX_CONF_ERROR);
+
+// `sonogate_pass NAME`: the pool may stand further down, so its name is looked up at the merge.
+char* set_pass(ngx_conf_t* cf, ngx_command_t*, void* conf) {
+    auto& loc = *static_cast<LocConf*>(conf);
+    if (loc.pool_name.data != nullptr) {
+        return const_cast<char*>("is duplicate");
+    }
+    loc.pool_name = static_cast<ngx_str_t*>(cf->args->elts)[1];
+    const ngx_str_t& file = cf->conf_file->file.name;
+    const std::size_t room = file.len + NGX_INT_T_LEN + 2;
+    loc.where.data = static_cast<u_char*>(ngx_pnalloc(cf->pool, room));
+    if (loc.where.data == nullptr) {
+        return conf_error;
+    }
+    loc.where.len = static_cast<std::size_t>(
+        ngx_snprintf(loc.where.data, room, "%V:%ui", &file, cf->conf_file->line) - loc.where.data);
+    auto* core = static_cast<ngx_http_core_loc_conf_t*>(
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    core->handler = content_handler;
+    return NGX_CONF_OK;
+}
+
+char* set_max_body(ngx_conf_t* cf, ngx_command_t*, void* conf) {
+    auto& loc = *static_cast<LocConf*>(conf);
+    if (loc.max_body_bytes != NGX_CONF_UNSET) {
+        return const_cast<char*>("is duplicate");
+    }
+    ngx_str_t* words = static_cast<ngx_str_t*>(cf->args->elts);
+    const off_t size = ngx_parse_offset(&words[1]);
+    if (size <= 0 || static_cast<std::uint64_t>(size) > shm::max_upload_bytes) {
+        return const_cast<char*>("must be a size above zero and of 1024g at the most");
+    }
+    loc.max_body_bytes = size;
+    return NGX_CONF_OK;
+}
+
+char* set_max_audio(ngx_conf_t* cf, ngx_command_t*, void* conf) {
+    auto& loc = *static_cast<LocConf*>(conf);
+    if (loc.max_audio_ms != NGX_CONF_UNSET_MSEC) {
+        return const_cast<char*>("is duplicate");
+    }
+    ngx_str_t* words = static_cast<ngx_str_t*>(cf->args->elts);
+    if (view(words[1]) == "off") {
+        loc.max_audio_ms = 0;
+        return NGX_CONF_OK;
+    }
+    const ngx_int_t ms = ngx_parse_time(&words[1], 0);
+    if (ms <= 0) {
+        return const_cast<char*>("must be off or a time above zero");
+    }
+    loc.max_audio_ms = static_cast<ngx_msec_t>(ms);
+    return NGX_CONF_OK;
+}
+
+char* set_upload_wait(ngx_conf_t* cf, ngx_command_t*, void* conf) {
+    auto& loc = *static_cast<LocConf*>(conf);
+    if (loc.upload_wait_ms != NGX_CONF_UNSET_MSEC) {
+        return const_cast<char*>("is duplicate");
+    }
+    const ngx_int_t ms = ngx_parse_time(&static_cast<ngx_str_t*>(cf->args->elts)[1], 0);
+    if (ms <= 0) {
+        return const_cast<char*>("must be a time above zero");
+    }
+    loc.upload_wait_ms = static_cast<ngx_msec_t>(ms);
+    return NGX_CONF_OK;
+}
+
+char* set_catalog_mode(ngx_conf_t* cf, ngx_command_t*, void* conf) {
+    auto& loc = *static_cast<LocConf*>(conf);
+    if (loc.catalog != NGX_CONF_UNSET_UINT) {
+        return const_cast<char*>("is duplicate");
+    }
+    auto* words = static_cast<ngx_str_t*>(cf->args->elts);
+    const std::string_view mode = view(words[1]);
+    const bool open = cf->args->nelts == 3 && view(words[2]) == "open";
+    if (mode == "off") {
+        loc.catalog = catalog_off;
+    } else if (mode == "read") {
+        loc.catalog = catalog_read;
+    } else if (mode == "write") {
+        loc.catalog = catalog_write;
+    } else {
+        return const_cast<char*>("must be off, read, or write open");
+    }
+    if (cf->args->nelts == 3 && (!open || mode != "write")) {
+        return const_cast<char*>("knows only open, and only after write");
+    }
+    if (mode == "write" && !open) {
+        return const_cast<char*>(
+            "write needs keys that carry the right to write, and there are none; say write open to "
+            "let everybody who reaches this location change the catalog");
+    }
+    loc.catalog_open = open ? 1 : 0;
+    return NGX_CONF_OK;
+}
+
+char* refuse(ngx_conf_t* cf, const LocConf& loc, const char* why) noexcept {
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"sonogate_pass %V\" %s in %V", &loc.pool_name, why,
+                  &loc.where);
+    return conf_error;
+}
+
+// An `if` or `limit_except` block is the location it stands in, other nested locations are not.
+void inherit_pass(ngx_conf_t* cf, const LocConf& from, LocConf& loc) noexcept {
+    auto* core = static_cast<ngx_http_core_loc_conf_t*>(
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    if (loc.pool_name.data != nullptr || !(core->noname || core->lmt_excpt)) {
+        return;
+    }
+    loc.pool_name = from.pool_name;
+    loc.where = from.where;
+    if (core->lmt_excpt && core->handler == nullptr && loc.pool_name.data != nullptr) {
+        core->handler = content_handler;
+    }
+}
+
+char* resolve(ngx_conf_t* cf, LocConf& loc, bool max_body_is_default) noexcept {
+    auto* main =
+        static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_sonogate_module));
+    loc.pool = find_pool(*main, view(loc.pool_name));
+    if (loc.pool == nullptr) {
+        return refuse(cf, loc, "names a sonogate_pool that is not there");
+    }
+    const auto memory = static_cast<off_t>(loc.pool->settings.upload_memory_bytes);
+    if (max_body_is_default) {
+        loc.max_body_bytes = std::min(loc.max_body_bytes, memory);
+    } else if (loc.max_body_bytes > memory) {
+        return refuse(cf, loc, "has a sonogate_max_body above the upload_memory of its pool");
+    }
+    // nginx refuses by this before any phase of ours, and its default is 1m.
+    auto* core = static_cast<ngx_http_core_loc_conf_t*>(
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    core->client_max_body_size = loc.max_body_bytes;
+    return NGX_CONF_OK;
+}
+
+}  // namespace
+
+ngx_command_t commands[] = {
+    {ngx_string("sonogate_pool"), NGX_HTTP_MAIN_CONF | NGX_CONF_BLOCK | NGX_CONF_TAKE1,
+     reinterpret_cast<char* (*)(ngx_conf_t*, ngx_command_t*, void*)>(set_pool),
+     NGX_HTTP_MAIN_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_pass"), NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_CONF_TAKE1, set_pass,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_max_body"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_max_body,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_max_audio"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_max_audio,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_catalog"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12, set_catalog_mode,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_upload_wait"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_upload_wait,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    ngx_null_command};
+
+void* create_main_conf(ngx_conf_t* cf) noexcept {
+    auto* main = static_cast<MainConf*>(ngx_pcalloc(cf->pool, sizeof(MainConf)));
+    if (main == nullptr || ngx_array_init(&main->pools, cf->pool, 1, sizeof(Pool*)) != NGX_OK) {
+        return nullptr;
+    }
+    return main;
+}
+
+void* create_loc_conf(ngx_conf_t* cf) noexcept {
+    auto* loc = static_cast<LocConf*>(ngx_pcalloc(cf->pool, sizeof(LocConf)));
+    if (loc == nullptr) {
+        return nullptr;
+    }
+    loc->max_body_bytes = NGX_CONF_UNSET;
+    loc->max_audio_ms = NGX_CONF_UNSET_MSEC;
+    loc->upload_wait_ms = NGX_CONF_UNSET_MSEC;
+    loc->catalog = NGX_CONF_UNSET_UINT;
+    loc->catalog_open = NGX_CONF_UNSET_UINT;
+    return loc;
+}
+
+char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
+    const auto& from = *static_cast<LocConf*>(parent);
+    auto& loc = *static_cast<LocConf*>(child);
+    const bool unset_here = loc.max_body_bytes == NGX_CONF_UNSET;
+    const bool max_body_is_default = unset_here && from.max_body_bytes == NGX_CONF_UNSET;
+    if (unset_here) {
+        loc.max_body_bytes = from.max_body_bytes;
+    }
+    ngx_conf_merge_msec_value(loc.max_audio_ms, from.max_audio_ms, 0);
+    ngx_conf_merge_msec_value(loc.upload_wait_ms, from.upload_wait_ms, default_upload_wait_ms);
+    ngx_conf_merge_uint_value(loc.catalog_open, from.catalog_open, 0);
+    ngx_conf_merge_uint_value(loc.catalog, from.catalog, catalog_read);
+    inherit_pass(cf, from, loc);
+    if (loc.pool_name.data == nullptr) {
+        return NGX_CONF_OK;
+    }
+    if (max_body_is_default) {
+        loc.max_body_bytes = default_max_body_bytes;
+    }
+    return resolve(cf, loc, max_body_is_default);
+}
+
+}  // namespace sonogate::ngx_module

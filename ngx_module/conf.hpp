@@ -1,0 +1,52 @@
+// Settings: what the directives say, merged and checked.
+//
+// For: everybody who needs a setting. Not for: their meaning at run time. docs/directives.md is the
+// reference.
+#pragma once
+
+#include "ngx_module/ngx.hpp"
+#include "shm/layout.hpp"
+
+namespace sonogate::ngx_module {
+
+class Link;
+
+struct Pool {
+    ngx_str_t name{};
+    ngx_str_t socket{};       // absolute
+    ngx_fd_t socket_fd = -1;  // O_PATH, opened by the master: a way in where the folder is closed
+    shm::PoolSettings settings;
+    Link* link = nullptr;  // of this worker process
+};
+
+enum CatalogMode : ngx_uint_t { catalog_off = 0, catalog_read, catalog_write };
+
+struct MainConf {
+    ngx_array_t pools;  // of Pool*
+};
+
+struct LocConf {
+    ngx_str_t pool_name;  // as written after sonogate_pass; null where there is none
+    ngx_str_t where;      // file:line of it
+    Pool* pool;
+    off_t max_body_bytes;
+    ngx_msec_t max_audio_ms;
+    ngx_msec_t upload_wait_ms;
+    ngx_uint_t catalog;       // CatalogMode
+    ngx_uint_t catalog_open;  // writing needs no key
+};
+
+extern ngx_command_t commands[];
+
+void* create_main_conf(ngx_conf_t* cf) noexcept;
+void* create_loc_conf(ngx_conf_t* cf) noexcept;
+char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept;
+
+// The handler that sonogate_pass sets; gate.cpp has it.
+ngx_int_t content_handler(ngx_http_request_t* r) noexcept;
+
+inline LocConf* loc_conf_of(ngx_http_request_t* r) noexcept {
+    return static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_sonogate_module));
+}
+
+}  // namespace sonogate::ngx_module

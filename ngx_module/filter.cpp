@@ -1,0 +1,175 @@
+// Headers on every answer of a sonogate location, and problem bodies in place of nginx's pages.
+//
+// nginx makes its own answers for its own refusals (413, 400, 405, 500 …) and for those statuses
+// that our handlers return. Both pass here: where no error_page of the location took the answer
+// over, its body becomes problem+json.
+#include "ngx_module/filter.hpp"
+
+#include "ngx_module/problem.hpp"
+#include "ngx_module/request.hpp"
+#include "ngx_module/text_buffer.hpp"
+
+namespace sonogate::ngx_module {
+
+namespace {
+
+ngx_http_output_header_filter_pt next_header_filter;
+ngx_http_output_body_filter_pt next_body_filter;
+
+ngx_int_t add_header(ngx_http_request_t* r, std::string_view name,
+                     std::string_view value) noexcept {
+    auto* header = static_cast<ngx_table_elt_t*>(ngx_list_push(&r->headers_out.headers));
+    if (header == nullptr) {
+        return NGX_ERROR;
+    }
+    std::memset(header, 0, sizeof(*header));
+    header->hash = 1;
+    header->key = borrowed(name);
+    header->value = copied(r->pool, value);
+    return header->value.data == nullptr ? NGX_ERROR : NGX_OK;
+}
+
+// Statuses that are the contract's, whoever answered them, are told with what they need.
+Failure failure_of(const Request& request, std::uint16_t status) noexcept {
+    if (request.refused && problem_of(request.failure.code).status == status) {
+        return request.failure;
+    }
+    Failure failure{.code = errc_of_status(status)};
+    if (failure.code == Errc::body_too_large) {
+        failure.limit = static_cast<std::uint64_t>(request.conf->max_body_bytes);
+        const off_t length = request.r->headers_in.content_length_n;
+        failure.value = length > 0 ? static_cast<std::uint64_t>(length) : 0;
+    }
+    return failure;
+}
+
+ngx_int_t make_problem(Request& request) noexcept {
+    ngx_http_request_t* r = request.r;
+    const auto status = static_cast<std::uint16_t>(r->headers_out.status);
+    auto* room = static_cast<char*>(ngx_pnalloc(r->pool, max_problem_bytes));
+    if (room == nullptr) {
+        return NGX_ERROR;
+    }
+    TextBuffer text({room, max_problem_bytes});
+    const Failure failure = failure_of(request, status);
+    if (failure.code == Errc::ok) {
+        write_plain_problem(status, view(request.request_id), text);
+    } else {
+        if (!request.refused) {
+            request.failure = failure;
+            request.retry_after_s = retry_after_of(failure.code);
+        }
+        write_problem({failure, view(request.request_id), request.retry_after_s}, text);
+    }
+    request.problem = {text.size(), chars(room)};
+    r->headers_out.content_length_n = static_cast<off_t>(text.size());
+    if (r->headers_out.content_length != nullptr) {
+        r->headers_out.content_length->hash = 0;
+        r->headers_out.content_length = nullptr;
+    }
+    ngx_str_set(&r->headers_out.content_type, "application/problem+json");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = nullptr;
+    return NGX_OK;
+}
+
+ngx_int_t add_job_headers(Request& request) noexcept {
+    const shm::StageTimes& times = request.times;
+    char room[160];
+    TextBuffer timing(room);
+    timing.text("queue;dur=").milliseconds(times.queue_us);
+    timing.text(", decode;dur=").milliseconds(times.decode_us);
+    timing.text(", compute;dur=").milliseconds(times.compute_us);
+    timing.text(", search;dur=").milliseconds(times.search_us);
+    if (add_header(request.r, "Server-Timing", timing.view()) != NGX_OK ||
+        add_header(request.r, "Cache-Status", "sonogate; fwd=miss") != NGX_OK) {
+        return NGX_ERROR;
+    }
+    if (request.r->headers_out.status != NGX_HTTP_CREATED || request.track_id.len == 0) {
+        return NGX_OK;
+    }
+    TextBuffer location(room);
+    location.text("/v1/tracks/").text(view(request.track_id));
+    return add_header(request.r, "Location", location.view());
+}
+
+ngx_int_t add_headers(Request& request) noexcept {
+    ngx_http_request_t* r = request.r;
+    if (add_header(r, "X-Request-Id", view(request.request_id)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    const ngx_uint_t status = r->headers_out.status;
+    if (status == NGX_HTTP_NOT_ALLOWED && !request.route.allow.empty() &&
+        add_header(r, "Allow", request.route.allow) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    if ((status == NGX_HTTP_SERVICE_UNAVAILABLE || status == NGX_HTTP_TOO_MANY_REQUESTS) &&
+        request.retry_after_s != 0) {
+        char room[16];
+        TextBuffer seconds(room);
+        if (add_header(r, "Retry-After", seconds.number(request.retry_after_s).view()) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+    return request.answered_by_job && request.route.takes_audio ? add_job_headers(request) : NGX_OK;
+}
+
+ngx_int_t header_filter(ngx_http_request_t* r) {
+    if (r != r->main) {
+        return next_header_filter(r);
+    }
+    const bool ours = loc_conf_of(r)->pool != nullptr;
+    Request* request = ours ? Request::of(r) : Request::find(r);
+    if (request == nullptr) {
+        return ours ? NGX_ERROR : next_header_filter(r);
+    }
+    // err_status: nginx's own page, or the status that one of our handlers returned.
+    const bool page = ours && r->err_status >= NGX_HTTP_BAD_REQUEST &&
+                      r->headers_out.status >= NGX_HTTP_BAD_REQUEST;
+    if (page && make_problem(*request) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    if (add_headers(*request) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    return next_header_filter(r);
+}
+
+// nginx's page is swallowed; the problem goes out once in its place.
+ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in) {
+    Request* request = in == nullptr || r != r->main ? nullptr : Request::find(r);
+    if (request == nullptr || request->problem.data == nullptr) {
+        return next_body_filter(r, in);
+    }
+    for (ngx_chain_t* link = in; link != nullptr; link = link->next) {
+        link->buf->pos = link->buf->last;
+        link->buf->file_pos = link->buf->file_last;
+    }
+    if (request->problem_sent) {
+        return next_body_filter(r, nullptr);
+    }
+    request->problem_sent = true;
+    auto* buffer = static_cast<ngx_buf_t*>(ngx_calloc_buf(r->pool));
+    if (buffer == nullptr) {
+        return NGX_ERROR;
+    }
+    buffer->pos = buffer->start = request->problem.data;
+    buffer->last = buffer->end = buffer->pos + request->problem.len;
+    buffer->memory = 1;
+    buffer->last_buf = 1;
+    buffer->last_in_chain = 1;
+    ngx_chain_t out{buffer, nullptr};
+    return next_body_filter(r, &out);
+}
+
+}  // namespace
+
+ngx_int_t install_filters(ngx_conf_t*) {
+    next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = header_filter;
+    next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = body_filter;
+    return NGX_OK;
+}
+
+}  // namespace sonogate::ngx_module

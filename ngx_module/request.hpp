@@ -1,0 +1,108 @@
+// One request, from the gate to its log line.
+//
+// For: what all concerns of a request share. It lives in the request's pool, is found again after
+// an internal redirect (which clears nginx's module context), and gives everything back when the
+// pool goes. Not for: settings or the link's own life.
+#pragma once
+
+#include "ngx_module/conf.hpp"
+#include "ngx_module/link.hpp"
+#include "ngx_module/route.hpp"
+#include "ngx_module/upload.hpp"
+
+namespace sonogate::ngx_module {
+
+enum class Stage : std::uint8_t {
+    fresh,      // nothing was asked
+    admission,  // waits for a ticket
+    admitted,   // has it
+    receiving,  // the body arrives
+    paused,     // … and waits for memory
+    working,    // waits for the answer
+    answered,
+};
+
+class Request final : public JobOwner {
+  public:
+    // The request's, made at first need; null where memory is short.
+    static Request* of(ngx_http_request_t* r) noexcept;
+    // … or null where there is none.
+    static Request* find(ngx_http_request_t* r) noexcept;
+
+    // gate.cpp
+    ngx_int_t check() noexcept;    // PREACCESS
+    ngx_int_t content() noexcept;  // the content handler
+    void take_body() noexcept;     // nginx has begun to read it
+
+    // request.cpp: the failure becomes the answer. Returns what a handler returns to nginx.
+    ngx_int_t refuse(const Failure& why, std::uint32_t retry_after_s = 0) noexcept;
+    ngx_int_t refuse(Errc code) noexcept { return refuse(Failure{.code = code}); }
+
+    // reply.cpp
+    ngx_int_t send_reply() noexcept;
+
+    void on_grant() noexcept override;
+    void on_reply(Reply reply) noexcept override;
+    void on_failure(const shm::Completion& completion) noexcept override;
+
+    ngx_http_request_t* r = nullptr;
+    LocConf* conf = nullptr;
+    Route route;
+    Stage stage = Stage::fresh;
+    ngx_str_t request_id{};
+    std::uint64_t started_us = 0;
+    std::uint64_t submitted_us = 0;
+
+    bool refused = false;
+    Failure failure{.code = Errc::ok};
+    std::uint32_t retry_after_s = 0;
+    ngx_str_t problem{};  // the body that takes the place of nginx's own
+    bool problem_sent = false;
+
+    bool answered_by_job = false;
+    shm::StageTimes times;  // as far as the job came, also where it failed
+    shm::AudioFacts audio;
+    ngx_str_t track_id{};
+    Reply reply;
+    Upload upload;
+
+  private:
+    explicit Request(ngx_http_request_t* request) noexcept;
+    ~Request();
+    void choose_request_id() noexcept;
+    ngx_int_t ask_for_ticket(std::uint64_t need_bytes) noexcept;
+    ngx_int_t submit() noexcept;
+    Failure body_too_large() const noexcept;
+    bool set_track_id(shm::Submission& out, Failure& why) noexcept;
+    void pump() noexcept;
+    void upload_done() noexcept;
+    void watch_client() noexcept;
+    void wait_at_most(ngx_msec_t ms) noexcept;
+    void stop_waiting() noexcept;
+    void finish(ngx_int_t rc) noexcept;
+    void leave_job() noexcept;
+    void note(const shm::Completion& completion) noexcept;
+    void on_timer() noexcept;
+    static void destroy(void* data) noexcept;
+    static void timer(ngx_event_t* event) noexcept;
+    static void body_readable(ngx_http_request_t* r) noexcept;
+    static void client_readable(ngx_http_request_t* r) noexcept;
+
+    Link* link_ = nullptr;
+    Job* job_ = nullptr;
+    ngx_event_t timer_{};
+    bool body_taken_ = false;
+};
+
+// The phase handlers, with nginx's signatures.
+ngx_int_t gate_handler(ngx_http_request_t* r) noexcept;
+ngx_int_t log_handler(ngx_http_request_t* r) noexcept;
+
+// /health and /ready (status.cpp).
+ngx_int_t send_health(Request& request) noexcept;
+ngx_int_t send_ready(Request& request) noexcept;
+
+// A whole JSON answer in memory that lives as long as the request.
+ngx_int_t send_json(ngx_http_request_t* r, ngx_uint_t status, std::string_view body) noexcept;
+
+}  // namespace sonogate::ngx_module

@@ -1,0 +1,176 @@
+#include "ngx_module/variables.hpp"
+
+#include "ngx_module/request.hpp"
+#include "ngx_module/text_buffer.hpp"
+
+#include <array>
+
+namespace sonogate::ngx_module {
+
+namespace {
+
+enum class Name : uintptr_t {
+    request_id,
+    endpoint,
+    error,
+    bytes,
+    receive_time,
+    queue_time,
+    decode_time,
+    compute_time,
+    search_time,
+    format,
+    duration,
+    sample_rate,
+    channels,
+    track_id,
+};
+
+struct Variable {
+    std::string_view name;
+    Name which;
+};
+
+constexpr std::array<Variable, 14> variables = {{
+    {"sonogate_request_id", Name::request_id},
+    {"sonogate_endpoint", Name::endpoint},
+    {"sonogate_error", Name::error},
+    {"sonogate_bytes", Name::bytes},
+    {"sonogate_receive_time", Name::receive_time},
+    {"sonogate_queue_time", Name::queue_time},
+    {"sonogate_decode_time", Name::decode_time},
+    {"sonogate_compute_time", Name::compute_time},
+    {"sonogate_search_time", Name::search_time},
+    {"sonogate_format", Name::format},
+    {"sonogate_duration", Name::duration},
+    {"sonogate_sample_rate", Name::sample_rate},
+    {"sonogate_channels", Name::channels},
+    {"sonogate_track_id", Name::track_id},
+}};
+
+std::string_view format_name(shm::AudioFormat format) noexcept {
+    constexpr std::array<std::string_view, static_cast<std::size_t>(shm::AudioFormat::count_)>
+        names = {"",         "wav",      "aiff", "caf", "au",   "flac", "ogg-vorbis",
+                 "ogg-opus", "ogg-flac", "mp3",  "w64", "rf64", "other"};
+    const auto i = static_cast<std::size_t>(format);
+    return i < names.size() ? names[i] : std::string_view{};
+}
+
+// Seconds with milliseconds, as nginx writes its own times.
+void seconds(TextBuffer& out, std::uint64_t microseconds) noexcept {
+    out.milliseconds(microseconds / 1000);
+}
+
+void write_audio(const shm::AudioFacts& audio, Name which, TextBuffer& out) noexcept {
+    if (audio.format == shm::AudioFormat::unknown) {
+        return;
+    }
+    switch (which) {
+        case Name::format:
+            out.text(format_name(audio.format));
+            return;
+        case Name::duration:
+            seconds(out, audio.duration_ms * 1000);
+            return;
+        case Name::sample_rate:
+            out.number(audio.sample_rate_hz);
+            return;
+        default:
+            out.number(audio.channels);
+    }
+}
+
+void write_time(const Request& request, Name which, TextBuffer& out) noexcept {
+    if (which == Name::receive_time) {
+        if (request.upload.received_bytes() > 0) {
+            seconds(out, request.upload.last_byte_us() - request.upload.first_byte_us());
+        }
+        return;
+    }
+    if (!request.answered_by_job) {
+        return;
+    }
+    const shm::StageTimes& times = request.times;
+    switch (which) {
+        case Name::queue_time:
+            return seconds(out, times.queue_us);
+        case Name::decode_time:
+            return seconds(out, times.decode_us);
+        case Name::compute_time:
+            return seconds(out, times.compute_us);
+        default:
+            return seconds(out, times.search_us);
+    }
+}
+
+void write(const Request& request, Name which, TextBuffer& out) noexcept {
+    switch (which) {
+        case Name::request_id:
+            out.text(view(request.request_id));
+            return;
+        case Name::endpoint:
+            out.text(name_of(request.route.counted));
+            return;
+        case Name::error:
+            out.text(request.failure.code == Errc::ok ? std::string_view{}
+                                                      : problem_of(request.failure.code).type);
+            return;
+        case Name::bytes:
+            out.number(request.upload.received_bytes());
+            return;
+        case Name::receive_time:
+        case Name::queue_time:
+        case Name::decode_time:
+        case Name::compute_time:
+        case Name::search_time:
+            write_time(request, which, out);
+            return;
+        case Name::track_id:
+            out.text(view(request.track_id));
+            return;
+        default:
+            write_audio(request.audio, which, out);
+    }
+}
+
+ngx_int_t get(ngx_http_request_t* r, ngx_http_variable_value_t* value, uintptr_t data) {
+    value->valid = 1;
+    value->no_cacheable = 1;
+    value->not_found = 1;
+    const bool ours = loc_conf_of(r)->pool != nullptr;
+    const Request* request = ours ? Request::of(r) : Request::find(r);
+    if (request == nullptr) {
+        return NGX_OK;
+    }
+    std::array<char, 192> room{};
+    TextBuffer text(room);
+    write(*request, static_cast<Name>(data), text);
+    if (text.size() == 0) {
+        return NGX_OK;
+    }
+    const ngx_str_t copy = copied(r->pool, text.view());
+    if (copy.data == nullptr) {
+        return NGX_ERROR;
+    }
+    value->not_found = 0;
+    value->data = copy.data;
+    value->len = static_cast<unsigned>(copy.len) & 0x0fffffffU;
+    return NGX_OK;
+}
+
+}  // namespace
+
+ngx_int_t add_variables(ngx_conf_t* cf) {
+    for (const Variable& one : variables) {
+        ngx_str_t name = borrowed(one.name);
+        ngx_http_variable_t* variable = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
+        if (variable == nullptr) {
+            return NGX_ERROR;
+        }
+        variable->get_handler = get;
+        variable->data = static_cast<uintptr_t>(one.which);
+    }
+    return NGX_OK;
+}
+
+}  // namespace sonogate::ngx_module
