@@ -232,8 +232,10 @@ def main():
     step("2. Build and serve")
     for old in glob.glob(f"{STATE}/catalog.db*"):
         os.unlink(old)
-    if not os.environ.get("SONOGATE_BUILD") and subprocess.run([f"{REPOSITORY}/scripts/build"], check=False).returncode:
-        raise DemoError("the build failed")
+    if not os.environ.get("SONOGATE_BUILD"):
+        argv = [f"{REPOSITORY}/scripts/build", "release", "sonogated", "ngx_http_sonogate_module"]
+        if subprocess.run(argv, check=False).returncode:
+            raise DemoError("the build failed")
     with Serving(arguments.port) as server:
         step(f"3. Enrol {len(paths)} tracks")
         enrol(server.url, paths)

@@ -36,7 +36,7 @@ def parse(arguments):
 
 def run_build():
     """In a session of its own, so that stopping us stops the compilers too."""
-    argv = [os.path.join(REPOSITORY, "scripts/build")]
+    argv = [os.path.join(REPOSITORY, "scripts/build"), "release", "sonogated", "ngx_http_sonogate_module"]
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True) as build:
         try:
             code = build.wait()

@@ -10,11 +10,13 @@ import socket
 import ssl
 
 TIMEOUT_S = 2.0
+TIMES_READY = 3  # each nginx worker has a link of its own, and a connection reaches any of them
 
 
 class Probe:
     def __init__(self, plan):
         _, self.listen = plan.probe()
+        self.times_ready = 0
 
     def ask(self):
         """None when it serves; else what is waited for, in words."""
@@ -31,7 +33,9 @@ class Probe:
         except (OSError, http.client.HTTPException) as error:
             return f"nginx on port {self.listen.port} ({error})"
         if status in (200, 404):
-            return None
+            self.times_ready += 1
+            return None if self.times_ready >= TIMES_READY else "every nginx worker"
+        self.times_ready = 0
         return self._parts(body) or f"/ready (status {status})"
 
     def _address(self):
