@@ -1,58 +1,50 @@
 #include "dsp/levels.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+
+#include "dsp/vectorise.hpp"
 
 namespace sonogate::dsp {
 
 namespace {
 
-constexpr std::size_t lanes = 8;
+constexpr std::size_t lanes = 16;
 constexpr std::size_t max_piece = 2048;  // summed in single precision before doubles take over
 
-// Eight at a time in the form that compilers vectorise. A lane adds at most 256 numbers, so that
-// rounding stays far below 1e-5 of the sum.
 struct Piece {
-    double sum = 0.0;
-    double squares = 0.0;
-    float peak = 0.0F;
-    std::uint64_t clipped = 0;
+    float sum[lanes] = {};
+    float squares[lanes] = {};
+    float peak[lanes] = {};
+    std::int32_t clipped[lanes] = {};
 };
 
-using Lane = float __attribute__((vector_size(lanes * sizeof(float))));
-using LaneCount = std::int32_t __attribute__((vector_size(lanes * sizeof(std::int32_t))));
+// Lane by lane, in the form that compilers vectorise. A lane adds at most 128 numbers, so that
+// rounding stays far below 1e-5 of the sum. `n` is a multiple of the lanes.
+SONOGATE_VECTORISE void measure_lanes(const float* x, std::size_t n, Piece& out) noexcept {
+    Piece piece = out;
+    for (std::size_t i = 0; i < n; i += lanes) {
+        for (std::size_t lane = 0; lane < lanes; ++lane) {
+            const float sample = x[i + lane];
+            const float magnitude = sample < 0.0F ? -sample : sample;
+            piece.sum[lane] += sample;
+            piece.squares[lane] += sample * sample;
+            piece.peak[lane] = magnitude > piece.peak[lane] ? magnitude : piece.peak[lane];
+            piece.clipped[lane] += magnitude >= Levels::clip_level ? 1 : 0;
+        }
+    }
+    out = piece;
+}
 
-Piece measure_piece(std::span<const float> samples) noexcept {
-    Lane sum{};
-    Lane squares{};
-    Lane peak{};
-    LaneCount clipped{};
-    std::size_t i = 0;
-    for (; i + lanes <= samples.size(); i += lanes) {
-        Lane x;
-        __builtin_memcpy(&x, samples.data() + i, sizeof(x));
-        const Lane magnitude = x < 0.0F ? -x : x;
-        sum += x;
-        squares += x * x;
-        peak = magnitude > peak ? magnitude : peak;
-        clipped -= magnitude >= Levels::clip_level;  // true is −1
+SONOGATE_VECTORISE std::uint32_t count_crossings(const float* x, std::size_t n) noexcept {
+    std::uint32_t count = 0;
+    for (std::size_t i = 1; i < n; ++i) {
+        count +=
+            (std::bit_cast<std::uint32_t>(x[i]) ^ std::bit_cast<std::uint32_t>(x[i - 1])) >> 31U;
     }
-    Piece out;
-    for (std::size_t lane = 0; lane < lanes; ++lane) {
-        out.sum += static_cast<double>(sum[lane]);
-        out.squares += static_cast<double>(squares[lane]);
-        out.peak = std::max(out.peak, peak[lane]);
-        out.clipped += static_cast<std::uint64_t>(clipped[lane]);
-    }
-    for (; i < samples.size(); ++i) {
-        const float x = samples[i];
-        out.sum += static_cast<double>(x);
-        out.squares += static_cast<double>(x) * static_cast<double>(x);
-        out.peak = std::max(out.peak, std::abs(x));
-        out.clipped += std::abs(x) >= Levels::clip_level ? 1U : 0U;
-    }
-    return out;
+    return count;
 }
 
 }  // namespace
@@ -83,11 +75,18 @@ void Levels::push(std::span<const float> interleaved) noexcept {
 }
 
 void Levels::measure(std::span<const float> samples) noexcept {
-    const Piece piece = measure_piece(samples);
-    segment_.sum += piece.sum;
-    segment_.squares += piece.squares;
-    peak_ = std::max(peak_, piece.peak);
-    clipped_samples_ += piece.clipped;
+    const std::size_t whole = samples.size() / lanes * lanes;
+    Piece piece;
+    measure_lanes(samples.data(), whole, piece);
+    std::array<float, lanes> rest{};  // the last lanes, filled up with zeros, which change nothing
+    std::copy(samples.begin() + static_cast<std::ptrdiff_t>(whole), samples.end(), rest.begin());
+    measure_lanes(rest.data(), lanes, piece);
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+        segment_.sum += static_cast<double>(piece.sum[lane]);
+        segment_.squares += static_cast<double>(piece.squares[lane]);
+        peak_ = std::max(peak_, piece.peak[lane]);
+        clipped_samples_ += static_cast<std::uint64_t>(piece.clipped[lane]);
+    }
     samples_ += samples.size();
     in_segment_ += samples.size();
     if (in_segment_ == segment_samples_) {
@@ -128,12 +127,8 @@ void ZeroCrossings::push(std::span<const float> samples) noexcept {
     if (samples.empty()) {
         return;
     }
-    const auto sign = [](float x) { return std::bit_cast<std::uint32_t>(x) >> 31U; };
-    std::uint32_t count = samples_ > 0 ? sign(samples.front()) ^ sign(last_) : 0U;
-    for (std::size_t i = 1; i < samples.size(); ++i) {
-        count += sign(samples[i]) ^ sign(samples[i - 1]);
-    }
-    count_ += count;
+    count_ += samples_ > 0 && std::signbit(samples.front()) != std::signbit(last_) ? 1U : 0U;
+    count_ += count_crossings(samples.data(), samples.size());
     samples_ += samples.size();
     last_ = samples.back();
 }

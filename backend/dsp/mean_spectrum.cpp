@@ -4,6 +4,7 @@
 #include <bit>
 #include <limits>
 
+#include "dsp/vectorise.hpp"
 #include "dsp/window_spectrum.hpp"
 
 namespace sonogate::dsp {
@@ -12,20 +13,16 @@ namespace {
 
 constexpr std::uint64_t max_fft_samples = std::numeric_limits<int>::max();  // FFTW counts in int
 
-// w[i] x[i], zeros behind.
-void weight(std::span<const float> samples, std::span<const float> window,
-            std::span<float> out) noexcept {
-    const std::size_t n = samples.size();
+SONOGATE_VECTORISE void multiply(const float* a, const float* b, float* out,
+                                 std::size_t n) noexcept {
     for (std::size_t i = 0; i < n; ++i) {
-        out[i] = samples[i] * window[i];
+        out[i] = a[i] * b[i];
     }
-    std::fill(out.begin() + static_cast<std::ptrdiff_t>(n), out.end(), 0.0F);
 }
 
-void add_power(std::span<const std::complex<float>> bins, std::span<double> sums) noexcept {
-    const auto* const parts =
-        reinterpret_cast<const float*>(bins.data());  // [complex.numbers.general]
-    for (std::size_t k = 0; k < sums.size(); ++k) {
+// sums[k] += re² + im², the parts of a complex number side by side.
+SONOGATE_VECTORISE void add_squares(const float* parts, double* sums, std::size_t n) noexcept {
+    for (std::size_t k = 0; k < n; ++k) {
         const double re = parts[2 * k];
         const double im = parts[2 * k + 1];
         sums[k] += re * re + im * im;
@@ -72,9 +69,12 @@ void MeanSpectrum::run_block(std::span<const float> samples) {
         window_ = make_window(shape_.window, samples.size());
         power_.assign(fft_->bins(), 0.0);
     }
-    weight(samples, window_, fft_->input());
+    const std::span<float> input = fft_->input();
+    multiply(samples.data(), window_.data(), input.data(), samples.size());
+    std::fill(input.begin() + static_cast<std::ptrdiff_t>(samples.size()), input.end(), 0.0F);
     fft_->run();
-    add_power(fft_->output(), power_);
+    add_squares(reinterpret_cast<const float*>(fft_->output().data()), power_.data(),
+                power_.size());
     ++blocks_;
 }
 

@@ -100,8 +100,7 @@ class Search {
     std::vector<Sinusoid> result(std::size_t limit) const;
 
     double distance(double from_bins, double to_bins) const noexcept {
-        return std::remainder(from_bins - to_bins, static_cast<double>(spectrum_.fft_size)) /
-               padding_;
+        return wrapped(from_bins - to_bins, static_cast<double>(spectrum_.fft_size)) / padding_;
     }
 
     const Spectrum& spectrum_;

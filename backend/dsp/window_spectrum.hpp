@@ -11,6 +11,18 @@
 
 namespace sonogate::dsp {
 
+// The same place on a circle, −period/2 to period/2. For x within a few periods: std::remainder is
+// slow.
+constexpr double wrapped(double x, double period) noexcept {
+    while (x > period / 2.0) {
+        x -= period;
+    }
+    while (x < -period / 2.0) {
+        x += period;
+    }
+    return x;
+}
+
 class WindowSpectrum {
   public:
     // A window of `length` samples, 1 and up.
@@ -29,9 +41,8 @@ class WindowSpectrum {
     double sum() const noexcept { return sum_; }  // Σ_i w[i]
 
   private:
-    std::complex<double> dirichlet(double window_bins) const noexcept;
-
-    std::array<double, 4> terms_;
+    std::array<double, 4> terms_;                // with alternating signs, over what they sum to
+    std::array<std::complex<double>, 4> turns_;  // exp(jπk/length)
     double length_;
     double half_bins_;
     double sum_;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.hpp"
+#include "dsp/vectorise.hpp"
 #include "worker/sha256.hpp"
 
 namespace sonogate::worker {
@@ -30,25 +31,37 @@ std::uint64_t ms_of(std::uint64_t frames, std::uint32_t rate_hz) noexcept {
     return frames / rate_hz * 1000U + frames % rate_hz * 1000U / rate_hz;
 }
 
-// Sets NaN, infinite and absurdly large samples, whose squares would not be finite, to 0; returns
-// how many there were. Two passes, so that the usual one has no branch.
-std::uint64_t sanitise(std::span<float> samples) noexcept {
-    constexpr std::uint32_t magnitude_bits = 0x7FFFFFFFU;
-    constexpr std::uint32_t bound =
-        std::bit_cast<std::uint32_t>(0x1p40F);  // as numbers, magnitudes sort as floats do
-    const auto is_absurd = [](float sample) {
-        return (std::bit_cast<std::uint32_t>(sample) & magnitude_bits) >= bound;
-    };
+// NaN, infinite and absurdly large samples, whose squares would not be finite. As numbers,
+// magnitudes sort as floats do.
+constexpr std::uint32_t magnitude_bits = 0x7FFFFFFFU;
+constexpr std::uint32_t absurd_bits = std::bit_cast<std::uint32_t>(0x1p40F);
+
+SONOGATE_VECTORISE std::uint32_t count_absurd(const float* samples, std::size_t n) noexcept {
     std::uint32_t count = 0;
-    for (const float sample : samples) {
-        count += is_absurd(sample) ? 1U : 0U;
+    for (std::size_t i = 0; i < n; ++i) {
+        count +=
+            (std::bit_cast<std::uint32_t>(samples[i]) & magnitude_bits) >= absurd_bits ? 1U : 0U;
     }
+    return count;
+}
+
+// Sets them to 0; returns how many there were. Two passes, so that the usual one only counts.
+std::uint64_t sanitise(std::span<float> samples) noexcept {
+    const std::uint32_t count = count_absurd(samples.data(), samples.size());
     if (count > 0) {
         for (float& sample : samples) {
-            sample = is_absurd(sample) ? 0.0F : sample;
+            const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(sample) & magnitude_bits;
+            sample = magnitude >= absurd_bits ? 0.0F : sample;
         }
     }
     return count;
+}
+
+// Halves first: two huge samples stay finite.
+SONOGATE_VECTORISE void mix_pairs(const float* in, float* out, std::size_t frames) noexcept {
+    for (std::size_t i = 0; i < frames; ++i) {
+        out[i] = 0.5F * in[2 * i] + 0.5F * in[2 * i + 1];
+    }
 }
 
 }  // namespace
@@ -180,10 +193,7 @@ void Intake::mix(std::size_t frames) {
             out[i] = in[i * channels + channel];
         }
     } else if (channels == 2) {
-        for (std::size_t i = 0; i < frames; ++i) {
-            out[i] = 0.5F * in[2 * i] +
-                     0.5F * in[2 * i + 1];  // halves first: two huge samples stay finite
-        }
+        mix_pairs(in, out, frames);
     } else {
         for (std::size_t i = 0; i < frames; ++i) {
             double sum = 0.0;
