@@ -51,10 +51,14 @@ class RawConnection:
         return out
 
     def _exactly(self, size):
-        while len(self.buffer) < size:
-            self._more()
-        out, self.buffer = self.buffer[:size], self.buffer[size:]
-        return out
+        parts, missing = [self.buffer[:size]], size - len(self.buffer)
+        self.buffer = self.buffer[size:]
+        while missing > 0:
+            parts.append(self.socket.recv(min(missing, 65536)))
+            if not parts[-1]:
+                raise ConnectionError("closed")
+            missing -= len(parts[-1])
+        return b"".join(parts)
 
     def answer(self):
         lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")

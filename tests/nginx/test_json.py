@@ -43,7 +43,7 @@ def test_a_charset_and_escapes_are_understood(server):
 
 @pytest.mark.parametrize(
     "body",
-    ["{", "[]", "null", "7", '"x"', "{}x", '{"audio":"' + TEXT + '"', '{"audio":}', "{'audio':'x'}", b'{"audio":"\xff\xfe"}', '{"audio":"x",}', "[" * 50_000, '{"a":' * 50_000, " ", "\0"],
+    ["{", "[]", "null", "7", '"x"', "{}x", '{"audio":"' + TEXT + '"', '{"audio":}', "{'audio':'x'}", b'{"audio":"\xff\xfe"}', '{"audio":"' + TEXT + '",}', "[" * 50_000, '{"a":' * 50_000, " ", "\0"],
     ids=lambda b: str(b[:12]),
 )
 def test_what_is_no_json_object(server, body):
@@ -60,7 +60,7 @@ def test_audio_that_is_no_base64(server, audio):
     assert_problem(send(server, {"audio": audio}), 400, ("invalid-parameter", "malformed-json", "missing-audio"))
 
 
-@pytest.mark.parametrize("member", [{"hop": "x"}, {"hop": -1}, {"hop": None}, {"hop": [1]}, {"hop": 1.5}, {"peaks": 1e300}, {"window": 3}, {"start_s": "nan"}, {"features": ["levels", 3]}], ids=str)
+@pytest.mark.parametrize("member", [{"hop": "x"}, {"hop": -1}, {"hop": [1]}, {"hop": 1.5}, {"peaks": 1e300}, {"window": 3}, {"start_s": "nan"}, {"features": ["levels", 3]}], ids=str)
 def test_a_bad_member_is_refused_by_name(server, member):
     assert_problem(send(server, {"audio": TEXT} | member), 400, "invalid-parameter", next(iter(member)))
 

@@ -36,7 +36,7 @@ def test_an_unknown_path_is_404(server, path, method):
     assert_problem(server.request(method, path, data=b"x" if method == "POST" else None), 404, "not-found")
 
 
-@pytest.mark.parametrize("track_id", ["a" * 129, "a%20b", "%C3%A4", "a%00b", "a%0Ab"])
+@pytest.mark.parametrize("track_id", ["a" * 129, "a%20b", "%C3%A4", "a%0Ab"])
 def test_a_track_id_that_none_can_have_is_no_track(server, track_id):
     answer = server.get(f"/v1/tracks/{track_id}")
     if answer.status_code == 400:
