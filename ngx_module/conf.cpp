@@ -136,10 +136,12 @@ char* resolve(ngx_conf_t* cf, LocConf& loc, bool max_body_is_default) noexcept {
         return refuse(cf, loc, "names a sonogate_pool that is not there");
     }
     const auto memory = static_cast<off_t>(loc.pool->settings.upload_memory_bytes);
-    if (max_body_is_default) {
-        loc.max_body_bytes = std::min(loc.max_body_bytes, memory);
-    } else if (loc.max_body_bytes > memory) {
-        return refuse(cf, loc, "has a sonogate_max_body above the upload_memory of its pool");
+    if (loc.max_body_bytes > memory) {
+        return refuse(cf, loc,
+                      max_body_is_default
+                          ? "has the default sonogate_max_body of 25m, above the upload_memory of "
+                            "its pool"
+                          : "has a sonogate_max_body above the upload_memory of its pool");
     }
     // nginx refuses by this before any phase of ours, and its default is 1m.
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(

@@ -1,7 +1,8 @@
 // The gate: who may come in with what, the ticket for a large body, the body, the job.
+#include "ngx_module/request.hpp"
+
 #include "base/clock.hpp"
 #include "ngx_module/random.hpp"
-#include "ngx_module/request.hpp"
 #include "shm/params.hpp"
 
 #include <algorithm>

@@ -72,6 +72,7 @@ class Link {
     void close() noexcept;
 
   private:
+    static constexpr std::uint64_t patience_ms = 2'000;  // of a new job without a link
     enum class State : std::uint8_t { down, greeting, up };
     using Counts = std::uint64_t[shm::counted_endpoint_count][shm::counted_statuses.size()];
 
@@ -90,23 +91,28 @@ class Link {
     static void readable(ngx_event_t* event) noexcept;
     static void timer(ngx_event_t* event) noexcept;
 
-    // link.cpp
+    // link_receive.cpp
     void handle(shm::Message& message) noexcept;
     void drain() noexcept;
     bool complete(const shm::Completion& completion) noexcept;
     bool finish(Job& job, const shm::Completion& completion) noexcept;
     bool claim(const shm::Completion& completion, Reply& reply) noexcept;
     void fail(Job& job, const shm::Completion& completion) noexcept;
+    void expire_waiting() noexcept;
+    void forget_sent() noexcept;
+
+    // link.cpp
     void send_job(Job& job) noexcept;
     void send(const shm::Submission& entry) noexcept;
     bool push(const shm::Submission& entry) noexcept;
     void flush() noexcept;
     bool announce(Slab& slab) noexcept;
-    void tell_dropped_slabs() noexcept;
+    void flush_dropped_slabs() noexcept;
     void publish_memory() noexcept;
     void drop_slab(Job& job) noexcept;
-    void expire_waiting() noexcept;
-    void forget_sent() noexcept;
+    void tell_dropped(std::uint32_t slab) noexcept;
+    void on_trim() noexcept;
+    static void trim(ngx_event_t* event) noexcept;
     Result<void> check_usable() const noexcept;
     bool somebody_waits() const noexcept;
     shm::JobId id_of(const Job& job) const noexcept;
@@ -121,11 +127,13 @@ class Link {
     std::optional<shm::Sleeper> sleeper_;
     std::optional<shm::Bell> bell_;
     std::deque<shm::Submission> outgoing_;                          // what the ring had no room for
+    std::vector<std::uint32_t> announced_;                          // slabs that the broker knows
     std::vector<std::uint32_t> dropped_slabs_;                      // not told yet
     std::vector<std::pair<std::uint32_t, UniqueFd>> result_files_;  // arrived, not named yet
     Pending pending_;
     Slabs slabs_;
     ngx_event_t timer_{};
+    ngx_event_t trim_timer_{};
     std::uint64_t down_since_ms_;
     ngx_msec_t back_off_ms_ = 0;
     std::uint64_t greeting_since_ms_ = 0;

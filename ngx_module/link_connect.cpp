@@ -1,4 +1,5 @@
 // How a link comes up, goes down and comes back.
+
 #include "ngx_module/link.hpp"
 
 #include "base/clock.hpp"
@@ -56,6 +57,10 @@ Link::Link(Pool& pool, ngx_log_t* log) noexcept
     timer_.data = this;
     timer_.log = log;
     timer_.cancelable = 1;
+    trim_timer_.handler = trim;
+    trim_timer_.data = this;
+    trim_timer_.log = log;
+    trim_timer_.cancelable = 1;
     connect();
 }
 
@@ -66,6 +71,9 @@ Link::~Link() {
 void Link::close() noexcept {
     if (timer_.timer_set) {
         ngx_del_timer(&timer_);
+    }
+    if (trim_timer_.timer_set) {
+        ngx_del_timer(&trim_timer_);
     }
     if (connection_ != nullptr) {
         ngx_close_connection(connection_);
@@ -249,6 +257,7 @@ void Link::go_down(const char* why) noexcept {
     state_ = State::down;
     outgoing_.clear();
     dropped_slabs_.clear();
+    announced_.clear();
     result_files_.clear();
     submissions_.reset();
     completions_.reset();

@@ -12,8 +12,9 @@
 //   status               /health, /ready
 //   variables            $sonogate_…
 //   abi                  does this nginx have the structures we were compiled with?
-#include "ngx_module/abi.hpp"
 #include "ngx_module/conf.hpp"
+
+#include "ngx_module/abi.hpp"
 #include "ngx_module/filter.hpp"
 #include "ngx_module/link.hpp"
 #include "ngx_module/request.hpp"

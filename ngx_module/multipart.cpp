@@ -179,11 +179,10 @@ Multipart::Step Multipart::begin_part(std::string_view headers, std::size_t byte
     parameter_ = Parameter::none;
     part_ = Part::ignored;
     if (is_audio_name(*name)) {
-        if (saw_audio_) {
-            return failed(invalid(Parameter::audio));
-        }
+        // The first one is the audio, as the contract has it; what such a part holds after it is of
+        // no interest.
+        part_ = saw_audio_ ? Part::ignored : Part::audio;
         saw_audio_ = true;
-        part_ = Part::audio;
     } else if (const Parameter named = parameter_of(*name);
                named != Parameter::none && named < Parameter::audio) {
         parameter_ = named;

@@ -33,8 +33,7 @@ class Multipart {
         audio,      // `bytes` at the front are audio
         skip,       // `bytes` at the front are of no interest
         parameter,  // `value`, in the window, is a parameter; then consume `bytes`
-        failed,     // malformed_multipart, or invalid_parameter (a second audio part, a value
-                    // beyond its bound)
+        failed,     // malformed_multipart, or invalid_parameter (a value beyond its bound)
     };
     struct Step {
         Kind kind = Kind::more;

@@ -1,6 +1,7 @@
 // The answer of a job, sent from where the backend wrote it.
-#include "base/clock.hpp"
 #include "ngx_module/request.hpp"
+
+#include "base/clock.hpp"
 #include "ngx_module/text_buffer.hpp"
 
 #include <algorithm>

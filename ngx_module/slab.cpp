@@ -1,5 +1,6 @@
 #include "ngx_module/slab.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace sonogate::ngx_module {
@@ -27,13 +28,29 @@ Result<Slab*> Slabs::take(std::uint64_t audio_bytes) noexcept {
     }
     auto& free = free_[size_class];
     if (free.empty()) {
+        spare_[size_class] = 0;
         return create(classes[size_class], true);
     }
     Slab* slab = free.back().release();
     free.pop_back();
+    spare_[size_class] = std::min(spare_[size_class], free.size());
     free_bytes_ -= slab->counted_;
     ++slab->generation_;
     return slab;
+}
+
+std::uint32_t Slabs::close_oldest(std::size_t size_class) noexcept {
+    auto& free = free_[size_class];
+    const std::unique_ptr<Slab> slab = std::move(free.front());
+    free.erase(free.begin());
+    free_bytes_ -= slab->counted_;
+    bytes_ -= slab->counted_;
+    return slab->id_;
+}
+
+bool Slabs::idle() const noexcept {
+    return std::all_of(free_.begin(), free_.end(),
+                       [](const auto& free) { return free.size() <= kept_slabs; });
 }
 
 void Slabs::count(Slab& slab) noexcept {

@@ -65,18 +65,35 @@ class Slabs {
     // No job names it any more. True where it is gone, and the broker is to be told.
     bool give_back(Slab* slab) noexcept;
 
+    // Closes free slabs that were not needed since the last call, all but a few of each class, and
+    // hands their numbers to `gone`. Call every few seconds while idle() is false.
+    template <typename Gone>
+    void trim(Gone&& gone) noexcept {
+        for (std::size_t i = 0; i < classes.size(); ++i) {
+            for (; spare_[i] > kept_slabs; --spare_[i]) {
+                gone(close_oldest(i));
+            }
+            spare_[i] = free_[i].size();
+        }
+    }
+    bool idle() const noexcept;  // nothing is left to trim
+
     // Memory of all slabs, for the counters. Counts what was touched.
     std::uint64_t bytes() const noexcept { return bytes_; }
     void count(Slab& slab) noexcept;
 
   private:
+    static constexpr std::size_t kept_slabs = 2;
+
+    std::uint32_t close_oldest(std::size_t size_class) noexcept;
     Result<Slab*> create(std::uint64_t audio_bytes, bool warm) noexcept;
 
     std::uint64_t warm_bytes_max_;
     std::uint64_t free_bytes_ = 0;
     std::uint64_t bytes_ = 0;
     std::uint32_t next_id_ = 1;
-    std::array<std::vector<std::unique_ptr<Slab>>, classes.size()> free_;
+    std::array<std::vector<std::unique_ptr<Slab>>, classes.size()> free_;  // the last is warmest
+    std::array<std::size_t, classes.size()> spare_{};  // fewest free ones since the last trim()
 };
 
 }  // namespace sonogate::ngx_module

@@ -1,6 +1,7 @@
 // /health and /ready: nginx's own answers, without a round trip.
-#include "base/clock.hpp"
 #include "ngx_module/request.hpp"
+
+#include "base/clock.hpp"
 #include "ngx_module/text_buffer.hpp"
 
 namespace sonogate::ngx_module {
