@@ -82,6 +82,20 @@ class LinkClient {
         return *reinterpret_cast<const shm::LinkDown*>(down_mapping.data());
     }
 
+    // True once every worker and the catalog are there.
+    bool all_ready() const {
+        const auto ready = static_cast<std::uint32_t>(shm::PartState::ready);
+        for (int i = 0; i < 1000; ++i) {
+            if (down().workers_wanted.load() != 0 &&
+                down().workers_ready.load() == down().workers_wanted.load() &&
+                down().catalog.load() == ready) {
+                return true;
+            }
+            ::usleep(10'000);
+        }
+        return false;
+    }
+
     // A new slab; the broker is told.
     std::uint32_t add_slab(std::uint64_t audio_bytes, bool warm) {
         auto segment = shm::OwnedSegment::create("test-slab", shm::slab_audio_offset + audio_bytes);
