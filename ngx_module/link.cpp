@@ -168,8 +168,12 @@ void Link::send(const shm::Submission& entry) noexcept {
     if (!outgoing_.empty() || !push(entry)) {
         outgoing_.push_back(entry);
         schedule(full_retry_ms);
+        return;
     }
-    bell_->ring_if_due();
+    // A free slot is worth no wake-up: the broker finds it beside the next submission.
+    if (entry.op != shm::Op::release_result) {
+        bell_->ring_if_due();
+    }
 }
 
 // False where the entry has to wait: for room in the ring, or for its slab's announcement.
@@ -185,11 +189,15 @@ bool Link::push(const shm::Submission& entry) noexcept {
 }
 
 void Link::flush() noexcept {
+    bool pushed = false;
     while (!outgoing_.empty() && push(outgoing_.front())) {
         outgoing_.pop_front();
+        pushed = true;
     }
     flush_dropped_slabs();
-    bell_->ring_if_due();
+    if (pushed) {  // two ends that ring whenever the other sleeps keep each other awake for ever
+        bell_->ring_if_due();
+    }
     if (!outgoing_.empty() || !dropped_slabs_.empty()) {
         schedule(full_retry_ms);
     }

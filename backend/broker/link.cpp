@@ -147,7 +147,18 @@ bool Link::try_push(Waiting& waiting) {
         }
         waiting.file.reset();
     }
-    return producer_->push(waiting.completion) == shm::RingResult::ok;
+    if (producer_->push(waiting.completion) != shm::RingResult::ok) {
+        return false;
+    }
+    unrung_ = true;
+    return true;
+}
+
+void Link::ring() {
+    if (unrung_) {
+        unrung_ = false;
+        bell_->ring_if_due();
+    }
 }
 
 bool Link::flush() {

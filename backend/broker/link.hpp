@@ -62,11 +62,9 @@ class Link {
 
     // What the ring had no room for, or the socket; true where something still waits.
     bool flush();
-    void ring() {
-        if (bell_) {
-            bell_->ring_if_due();
-        }
-    }
+    // Wakes the peer for what was pushed since the last call, and for nothing else: two ends that
+    // ring whenever the other sleeps keep each other awake for ever.
+    void ring();
 
     bool release_result(std::uint32_t slot, std::uint32_t generation) {
         return results_.release(slot, generation);
@@ -108,6 +106,7 @@ class Link {
     SlabTable slabs_;
     ResultSlots results_;
     std::deque<Waiting> overflow_;
+    bool unrung_ = false;  // something was pushed since the last ring()
     std::uint32_t next_token_ = 1;
 };
 
