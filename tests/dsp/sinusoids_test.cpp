@@ -68,13 +68,13 @@ void a_pure_tone_is_one_exact_peak_at_every_length_rate_and_window(void**) {
     print_message("seed %u\n", seed);
     std::mt19937 random(seed);
     std::uniform_real_distribution<double> phase(-pi, pi);
-    std::uniform_real_distribution<double> log_length_s(std::log(0.05), std::log(3.0));
+    std::uniform_real_distribution<double> log_length_s(std::log(0.05), std::log(2.0));
     for (const double rate_hz : {8000.0, 11025.0, 44100.0, 48000.0, 192000.0}) {
         for (const WindowKind window : tapered) {
             for (const std::size_t size :
                  {std::size_t{0}, std::size_t{4096}, std::size_t{16384}, std::size_t{131072}}) {
-                for (const std::size_t hops : {1U, 2U, 3U, 4U}) {
-                    const Tone tone{440.0, hops % 2 == 0 ? 1.0 : 0.001, phase(random)};
+                for (const std::size_t hops : {1U, 4U}) {
+                    const Tone tone{440.0, hops == 4 ? 1.0 : 0.001, phase(random)};
                     const auto samples =
                         static_cast<std::size_t>(rate_hz * std::exp(log_length_s(random)));
                     const auto peaks = found(signal({tone}, rate_hz, samples), rate_hz,
