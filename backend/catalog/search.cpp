@@ -208,6 +208,7 @@ std::vector<Match> Searcher::judge(const Index& index, const Fingerprint& clip,
         clip.duration_ms * double{fingerprint::sample_rate_hz} / 1000 / fingerprint::hop_frames;
     const double places = static_cast<double>(index.live_columns()) +
                           static_cast<double>(index.live_tracks()) * clip_columns;
+    const double wanted = fingerprint::evidence_for(options.max_false_positive, places);
     std::vector<Match> sure;
     for (std::size_t i = 0; i < candidates_.size();) {
         const Index::Track& track = index.tracks()[candidates_[i].track];
@@ -216,7 +217,8 @@ std::vector<Match> Searcher::judge(const Index& index, const Fingerprint& clip,
         const std::uint32_t number = candidates_[i].track;
         for (; i < candidates_.size() && candidates_[i].track == number; ++i) {
             const Alignment alignment = fingerprint::align(
-                clip.peaks, peaks, std::int64_t{candidates_[i].offset} * fingerprint::time_steps);
+                clip.peaks, peaks, std::int64_t{candidates_[i].offset} * fingerprint::time_steps,
+                wanted);
             const double p = fingerprint::false_positive_bound(alignment.evidence, places);
             if (p <= options.max_false_positive && p < 1) {
                 sure.push_back({track.row, alignment, p, candidates_[i].pairs});

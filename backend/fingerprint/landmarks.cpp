@@ -8,7 +8,7 @@ namespace {
 constexpr std::uint32_t min_columns = 2;
 constexpr std::uint32_t max_columns = 63;
 constexpr std::int32_t max_bins = 63;
-constexpr std::size_t track_fan_out = 5;
+constexpr std::size_t track_fan_out = 3;
 constexpr std::size_t clip_fan_out = 24;
 
 // Peaks nearer than this to the edge of a value are asked on both sides of it.

@@ -34,6 +34,7 @@ constexpr std::int64_t first_time_tolerance = 8;  // while the offset is a guess
 constexpr int frequency_tolerance = 6;            // 0.75 bins
 constexpr std::uint32_t moment_time = 32;         // 8 columns, 128 ms
 constexpr std::size_t most_of_a_moment = 3;
+constexpr double least_chance = 0.002;   // 30 peaks a second spread evenly have 0.004
 constexpr std::size_t shifts_near = 16;  // on either side
 constexpr std::size_t shifts_far = 32;
 constexpr double run_hit_share = 0.3;  // what a run is taken to have where it matches
@@ -116,7 +117,7 @@ double measure_chance(std::span<const Peak> clip, const TrackPeaks& track, std::
         far[i] = static_cast<double>(count_shifted(clip, track, offset + shift));
     }
     const double count = std::max(explain_upper_counts(near), explain_upper_counts(far));
-    return std::clamp((count + 0.02) / static_cast<double>(clip.size()), 1e-4, 0.999);
+    return std::clamp(count / static_cast<double>(clip.size()), least_chance, 0.999);
 }
 
 // Times of clip peaks and track peaks that coincide differ by little; by how much on average.
@@ -165,6 +166,50 @@ Run best_run(const std::vector<char>& hits, double chance) {
     return run;
 }
 
+struct Verdict {
+    double evidence = 0;
+    Run run;
+};
+
+// The whole overlap, or its best run at the price of choosing it: whichever tells more.
+Verdict judge(const std::vector<char>& hits, double chance) {
+    Verdict whole;
+    whole.run = {0, hits.size(), static_cast<std::size_t>(std::count(hits.begin(), hits.end(), 1))};
+    if (whole.run.hits == 0) {
+        return whole;
+    }
+    const auto n = static_cast<double>(hits.size());
+    whole.evidence = surprise(static_cast<double>(whole.run.hits), n, chance);
+    Verdict best;
+    best.run = best_run(hits, chance);
+    best.evidence = surprise(static_cast<double>(best.run.hits),
+                             static_cast<double>(best.run.end - best.run.begin), chance) -
+                    std::log(n * (n + 1) / 2);
+    return best.evidence > whole.evidence ? best : whole;
+}
+
+// The part of the clip that lies inside the track.
+std::span<const Peak> inside_track(std::span<const Peak> clip, const TrackPeaks& track,
+                                   std::int64_t offset) {
+    const auto before = [](const Peak& p, std::int64_t time) {
+        return static_cast<std::int64_t>(p.time) < time;
+    };
+    const auto from = std::lower_bound(clip.begin(), clip.end(), -offset, before);
+    const auto to = std::lower_bound(from, clip.end(), track.end_time() - offset, before);
+    return {from, to};
+}
+
+std::vector<char> coincidences(std::span<const Peak> clip, const TrackPeaks& track,
+                               std::int64_t offset) {
+    std::vector<char> hits(clip.size());
+    MomentCounter moments;
+    for (std::size_t i = 0; i < clip.size(); ++i) {
+        hits[i] = track.near(clip[i].time + offset, clip[i].frequency, time_tolerance) != nullptr &&
+                  moments.count(clip[i].time);
+    }
+    return hits;
+}
+
 }  // namespace
 
 TrackPeaks::TrackPeaks(Fingerprint fingerprint)
@@ -206,61 +251,48 @@ const Peak* TrackPeaks::near(std::int64_t time, std::uint16_t frequency,
     return best;
 }
 
-Alignment align(std::span<const Peak> clip, const TrackPeaks& track, std::int64_t offset_time) {
+Alignment align(std::span<const Peak> clip, const TrackPeaks& track, std::int64_t offset_time,
+                double wanted_evidence) {
     const double guess = mean_residual(clip, track, offset_time, first_time_tolerance);
     const std::int64_t offset = offset_time + std::llround(guess);
+    const std::span<const Peak> inside = inside_track(clip, track, offset);
+    const std::vector<char> hits = coincidences(inside, track, offset);
     Alignment out;
     out.offset_time =
         static_cast<double>(offset) + mean_residual(clip, track, offset, time_tolerance);
-
-    // The part of the clip that lies inside the track, and which of its peaks coincide.
-    const auto inside_from = std::lower_bound(
-        clip.begin(), clip.end(), -offset,
-        [](const Peak& p, std::int64_t time) { return static_cast<std::int64_t>(p.time) < time; });
-    const auto inside_to = std::lower_bound(
-        inside_from, clip.end(), track.end_time() - offset,
-        [](const Peak& p, std::int64_t time) { return static_cast<std::int64_t>(p.time) < time; });
-    const std::span<const Peak> inside(inside_from, inside_to);
-    std::vector<char> hits(inside.size());
-    std::size_t hit_count = 0;
-    MomentCounter moments;
-    for (std::size_t i = 0; i < inside.size(); ++i) {
-        hits[i] =
-            track.near(inside[i].time + offset, inside[i].frequency, time_tolerance) != nullptr &&
-            moments.count(inside[i].time);
-        hit_count += hits[i] != 0 ? 1 : 0;
-    }
-    if (hit_count < 2) {
+    // Most candidates could not pass if chance were as rare as it ever is: 64 counts are saved.
+    if (judge(hits, least_chance).evidence < wanted_evidence) {
         return out;
     }
-
     const double chance = measure_chance(inside, track, offset);
-    const auto n = static_cast<double>(inside.size());
-    const Run run = best_run(hits, chance);
-    const double whole_evidence = surprise(static_cast<double>(hit_count), n, chance);
-    const double run_evidence =
-        surprise(static_cast<double>(run.hits), static_cast<double>(run.end - run.begin), chance) -
-        std::log(n * (n + 1) / 2);
-    const bool take_run = run_evidence > whole_evidence;
-    const std::size_t begin = take_run ? run.begin : 0;
-    const std::size_t end = take_run ? run.end : hits.size();
-    const auto first = std::find(hits.begin() + static_cast<std::ptrdiff_t>(begin), hits.end(), 1);
-    std::size_t last = end;
-    while (hits[last - 1] == 0) {
+    const Verdict verdict = judge(hits, chance);
+    if (verdict.run.hits == 0) {
+        return out;
+    }
+    std::size_t first = verdict.run.begin;
+    std::size_t last = verdict.run.end - 1;
+    while (hits[first] == 0) {
+        ++first;
+    }
+    while (hits[last] == 0) {
         --last;
     }
-    out.compared = static_cast<std::uint32_t>(end - begin);
-    out.coinciding = static_cast<std::uint32_t>(take_run ? run.hits : hit_count);
+    out.compared = static_cast<std::uint32_t>(verdict.run.end - verdict.run.begin);
+    out.coinciding = static_cast<std::uint32_t>(verdict.run.hits);
     out.chance = chance;
-    out.evidence = std::max(0.0, take_run ? run_evidence : whole_evidence);
-    out.first_time = inside[static_cast<std::size_t>(first - hits.begin())].time;
-    out.last_time = inside[last - 1].time;
+    out.evidence = verdict.evidence;
+    out.first_time = inside[first].time;
+    out.last_time = inside[last].time;
     return out;
 }
 
 double false_positive_bound(double evidence, double places) noexcept {
     // Two tests were made at each place: the whole clip, and its best run.
     return std::min(1.0, 2 * places * std::exp(-evidence));
+}
+
+double evidence_for(double most, double places) noexcept {
+    return std::log(2 * places / most);
 }
 
 }  // namespace sonogate::fingerprint

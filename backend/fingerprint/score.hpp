@@ -44,11 +44,16 @@ struct Alignment {
     std::uint32_t last_time = 0;
 };
 
-// `offset_time` is a guess to within 1.5 columns and is refined. Clip peaks ascend by time.
-Alignment align(std::span<const Peak> clip, const TrackPeaks& track, std::int64_t offset_time);
+// `offset_time` is a guess to within 1.5 columns and is refined. Clip peaks ascend by time. Where
+// the evidence cannot reach what is wanted it may be left at 0, which is quicker.
+Alignment align(std::span<const Peak> clip, const TrackPeaks& track, std::int64_t offset_time,
+                double wanted_evidence = 0);
 
 // A bound on the probability that a clip whose track is not in the catalog shows this evidence
 // somewhere: `places` is the number of (track, offset) that could have been tried. 0 to 1.
 double false_positive_bound(double evidence, double places) noexcept;
+
+// The evidence that makes the bound `most`, which is above 0.
+double evidence_for(double most, double places) noexcept;
 
 }  // namespace sonogate::fingerprint

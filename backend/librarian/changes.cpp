@@ -14,6 +14,9 @@
 namespace sonogate::librarian {
 namespace {
 
+// Memory of the index goes with a track's length, which a worker may lie about.
+constexpr std::uint32_t max_track_ms = 24 * 3600 * 1000;
+
 std::int64_t wall_clock_ms() {
     using std::chrono::duration_cast;
     using std::chrono::milliseconds;
@@ -61,6 +64,10 @@ Result<catalog::Track> read_enrolment(const Request& request) {
         return Failure{.code = Errc::too_short,
                        .limit = fingerprint::min_duration_ms,
                        .value = fingerprint->duration_ms};
+    }
+    if (fingerprint->duration_ms > max_track_ms) {
+        return Failure{
+            .code = Errc::audio_too_long, .limit = max_track_ms, .value = fingerprint->duration_ms};
     }
     if (fingerprint::is_silent(*fingerprint)) {
         return Errc::silent;

@@ -3,6 +3,7 @@
 // For: tests of the fingerprint, the catalog, the librarian and the worker.
 #pragma once
 
+#include <cassert>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -81,6 +82,7 @@ inline std::vector<float> tone(double hz, double seconds, double level) {
 inline std::vector<float> cut(const std::vector<float>& from, double start_s, double seconds) {
     const auto first = static_cast<std::ptrdiff_t>(start_s * fingerprint::sample_rate_hz);
     const auto count = static_cast<std::ptrdiff_t>(seconds * fingerprint::sample_rate_hz);
+    assert(first >= 0 && first + count <= static_cast<std::ptrdiff_t>(from.size()));
     return {from.begin() + first, from.begin() + first + count};
 }
 
