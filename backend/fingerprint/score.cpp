@@ -34,6 +34,8 @@ constexpr std::int64_t first_time_tolerance = 8;  // while the offset is a guess
 constexpr int frequency_tolerance = 6;            // 0.75 bins
 constexpr std::uint32_t moment_time = 32;         // 8 columns, 128 ms
 constexpr std::size_t most_of_a_moment = 3;
+constexpr double least_share =
+    0.04;  // of clip peaks that coincide: babble at -3 dB leaves 0.04 to 0.1
 constexpr double least_chance = 0.002;   // 30 peaks a second spread evenly have 0.004
 constexpr std::size_t shifts_near = 16;  // on either side
 constexpr std::size_t shifts_far = 32;
@@ -47,6 +49,14 @@ double surprise(double k, double n, double p) noexcept {
     const double q = k / n;
     const double missed = q < 1 ? (1 - q) * std::log((1 - q) / (1 - p)) : 0;
     return n * (q * std::log(q / p) + missed);
+}
+
+// The evidence of k coincidences of n peaks. A few in a hundred of many count for nothing: where a
+// track has rare moments that coincide by the dozen, 64 offsets need not have met one.
+double evidence_of(std::size_t k, std::size_t n, double p) noexcept {
+    const auto hits = static_cast<double>(k);
+    const auto all = static_cast<double>(n);
+    return hits < least_share * all ? 0 : surprise(hits, all, p);
 }
 
 // Counts coincidences, but of each moment of the clip only the first few.
@@ -179,11 +189,10 @@ Verdict judge(const std::vector<char>& hits, double chance) {
         return whole;
     }
     const auto n = static_cast<double>(hits.size());
-    whole.evidence = surprise(static_cast<double>(whole.run.hits), n, chance);
+    whole.evidence = evidence_of(whole.run.hits, hits.size(), chance);
     Verdict best;
     best.run = best_run(hits, chance);
-    best.evidence = surprise(static_cast<double>(best.run.hits),
-                             static_cast<double>(best.run.end - best.run.begin), chance) -
+    best.evidence = evidence_of(best.run.hits, best.run.end - best.run.begin, chance) -
                     std::log(n * (n + 1) / 2);
     return best.evidence > whole.evidence ? best : whole;
 }
