@@ -81,6 +81,12 @@ class BrokerChannel {
     void disarm() noexcept { sleeper_->disarm(); }
     bool has_answers() const noexcept { return consumer_ && !consumer_->empty(); }
 
+    // Jobs handed over that the child never took: it cannot have died of them. By its own word, so
+    // not to be counted on for ever.
+    std::size_t untaken() noexcept {
+        return connected() ? channel_ring_entries - producer_->room() : in_flight_count_;
+    }
+
     // The child's counters; only where connected().
     const ChannelOut& published() const noexcept {
         return *reinterpret_cast<const ChannelOut*>(out_.data());

@@ -137,22 +137,25 @@ void Jobs::child_ended(std::uint64_t birth, bool kill) {
         spdlog::warn("{} (pid {}) is gone with {} jobs", Pool::name_of(*child), child->pid,
                      child->jobs.size());
     }
+    // A worker works on one job, the first, and only where it took it from the ring.
+    const bool first_begun = child->channel.untaken() < child->jobs.size();
     for (auto at = child->jobs.rbegin(); at != child->jobs.rend(); ++at) {
-        place_again(*jobs_.at(*at), *at == child->jobs.front());
+        const bool first = *at == child->jobs.front();
+        place_again(*jobs_.at(*at), child->lane == Lane::librarian || (first && first_begun));
     }
     parts_.pool.tick(now_ns());
 }
 
-void Jobs::place_again(Job& job, bool was_first) {
+void Jobs::place_again(Job& job, bool begun) {
     job.child = 0;
     if (job.link == 0) {
         erase(job);
         return;
     }
     const bool librarian = job.lane == Lane::librarian;
-    // Only the job that a worker worked on can have crashed it; a librarian works on many.
-    job.crashes += librarian || was_first ? 1U : 0U;
-    if (librarian ? job.crashes >= most_librarians : job.crashes >= 2) {
+    job.crashes += begun ? 1U : 0U;
+    job.deaths += 1;
+    if (job.crashes >= (librarian ? most_librarians : 2U) || job.deaths >= most_deaths) {
         spdlog::error("request {}: {} with it, and so did the one that tried again",
                       request_name(job.submission),
                       librarian ? "the librarian died" : "a worker died");

@@ -1,10 +1,8 @@
-// The loop and the links. What is published is in publish.cpp.
+// The loop. Links come and go in links.cpp; what is published is in publish.cpp.
 #include "broker/broker.hpp"
 
 #include <spdlog/spdlog.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,7 +10,6 @@
 #include <utility>
 
 #include "base/clock.hpp"
-#include "shm/handshake.hpp"
 
 namespace sonogate::broker {
 
@@ -22,19 +19,7 @@ constexpr std::uint64_t tick_ns = 50'000'000;          // while jobs are alive
 constexpr std::uint64_t idle_tick_ns = 1'000'000'000;  // the heartbeat
 constexpr std::uint64_t drain_ns = 30'000'000'000;
 constexpr std::uint64_t hello_patience_ns = 10'000'000'000;
-constexpr std::size_t most_links = 1024;
 constexpr int most_submissions_a_turn = 64;  // of one link, so that none starves the others
-
-// Never the same twice, in this life of the daemon or the next.
-std::uint64_t make_epoch() {
-    std::uint64_t epoch = 0;
-    while (epoch == 0) {
-        if (::getrandom(&epoch, sizeof(epoch), 0) != sizeof(epoch)) {
-            epoch = now_ns();
-        }
-    }
-    return epoch;
-}
 
 }  // namespace
 
@@ -233,10 +218,7 @@ void Broker::tick() {
     for (const std::uint64_t id : silent) {
         close_link(id, "it never said hello");
     }
-    if (now >= next_publish_ns_) {
-        publish();
-        next_publish_ns_ = now + idle_tick_ns;
-    }
+    publish();
     const bool young = pool_.workers_ready() < pool_.workers_wanted();
     const bool busy = jobs_.count() != 0 || young || drain_until_ns_ != 0 ||
                       pool_.catalog_state() == shm::PartState::starting;
@@ -259,142 +241,6 @@ void Broker::begin_drain() {
     listener_.reset();
     publish();
     next_tick_ns_ = 0;
-}
-
-bool Broker::may_connect(int socket) const {
-    ucred peer{};
-    socklen_t size = sizeof(peer);
-    if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
-        return false;
-    }
-    const auto& users = options_.peer_users;
-    const bool allowed = peer.uid == 0 || peer.uid == ::getuid() ||
-                         std::find(users.begin(), users.end(), peer.uid) != users.end();
-    if (!allowed) {
-        spdlog::warn("user {} (pid {}) may not connect", peer.uid, peer.pid);
-    }
-    return allowed;
-}
-
-void Broker::accept_links() {
-    for (;;) {
-        UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-        if (!socket) {
-            if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-                spdlog::error("accept: errno {}", errno);
-            }
-            return;
-        }
-        if (!may_connect(socket.get()) || links_.size() >= most_links) {
-            metrics_.count_refused_link();
-            continue;
-        }
-        const std::uint64_t id = next_link_++;
-        auto link = std::make_unique<Link>(id, std::move(socket), now_ns());
-        const auto watch =
-            poller_.add(link->socket(), [this, id](std::uint32_t) { link_ready(id); });
-        if (watch) {
-            link->watch = *watch;
-            links_.emplace(id, std::move(link));
-        }
-    }
-}
-
-void Broker::link_ready(std::uint64_t id) {
-    const auto found = links_.find(id);
-    if (found == links_.end()) {
-        return;
-    }
-    shm::Hello hello;
-    UniqueFd link_up;
-    switch (found->second->receive(hello, link_up)) {
-        case Link::Event::nothing:
-        case Link::Event::taken:
-            break;
-        case Link::Event::hello:
-            greet(*found->second, hello, std::move(link_up));
-            break;
-        case Link::Event::closed:
-            close_link(id, "its peer is gone");
-            break;
-        case Link::Event::lie:
-            close_link(id, "it sent a packet that is none");
-            break;
-    }
-}
-
-void Broker::greet(Link& link, const shm::Hello& hello, UniqueFd link_up) {
-    const auto refuse = [&](const Failure& failure, const char* why) {
-        spdlog::error("link refused: {} (expected {}, found {}, errno {})", why, failure.limit,
-                      failure.value, failure.error);
-        metrics_.count_refused_link();
-        link.refuse(failure.code);
-        close_link(link.id(), why);
-    };
-    if (const auto checked = shm::check_hello(hello); !checked) {
-        refuse(checked.failure(), "nginx module and daemon are of different versions");
-        return;
-    }
-    auto settings = read_settings(hello.settings, options_.state_folder);
-    if (!settings) {
-        refuse(settings.failure(), settings.failure().code == Errc::forbidden
-                                       ? "the catalog's path leaves the state folder"
-                                       : "settings out of bounds, or a catalog of unknown kind");
-        return;
-    }
-    if (const auto met = link.welcome(std::move(link_up), make_epoch()); !met) {
-        refuse(met.failure(), "no segments");
-        return;
-    }
-    open_links_.emplace(link.epoch(), &link);
-    spdlog::debug("link {} is open", link.id());
-    take_settings(std::move(*settings));
-    publish();
-}
-
-void Broker::take_settings(Settings settings) {
-    // A pool without a stamp still counts as the first.
-    settings.stamp = std::max<std::uint64_t>(settings.stamp, 1);
-    if (settings.stamp <= settings_.stamp) {
-        return;
-    }
-    const bool first = settings_.stamp == 0;
-    settings_ = std::move(settings);
-    scheduler_.set_limits(settings_.queue_jobs, settings_.workers);
-    admission_.set_limit(settings_.upload_memory_bytes);
-    if (pool_.apply(settings_) && !first) {
-        spdlog::info("the catalog changed: the librarian starts again");
-        for (const auto& child : pool_.children()) {
-            if (child->lane == Lane::librarian) {
-                jobs_.child_ended(child->birth, false);
-                break;
-            }
-        }
-    }
-    spdlog::info("settings: {} workers of each class, queue {}, upload memory {} MiB",
-                 settings_.workers, settings_.queue_jobs, settings_.upload_memory_bytes >> 20U);
-    pool_.tick(now_ns());
-    next_tick_ns_ = 0;
-}
-
-void Broker::close_link(std::uint64_t id, const char* why) {
-    const auto found = links_.find(id);
-    if (found == links_.end()) {
-        return;
-    }
-    Link& link = *found->second;
-    spdlog::info("link {} ends: {}", id, why);
-    poller_.remove(link.watch);
-    if (link.is_open()) {
-        open_links_.erase(link.epoch());
-        desk_.forget_link(link);
-        for (std::size_t e = 0; e < closed_requests_.size(); ++e) {
-            for (std::size_t s = 0; s < closed_requests_[e].size(); ++s) {
-                closed_requests_[e][s] += link.up().requests[e][s].load(std::memory_order_relaxed);
-            }
-        }
-    }
-    links_.erase(found);
 }
 
 void Broker::child_ready(std::uint64_t birth) {

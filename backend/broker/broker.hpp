@@ -93,10 +93,8 @@ class Broker {
     Poller::Watch listener_watch_ = 0;
     std::uint64_t next_link_ = 1;
     std::uint64_t next_tick_ns_ = 0;
-    std::uint64_t next_publish_ns_ = 0;
     std::uint64_t next_disk_ns_ = 0;
     std::uint64_t disk_free_bytes_ = 0;
-    std::uint64_t published_version_ = 0;
     std::uint64_t drain_until_ns_ = 0;
     bool zygote_died_ = false;
 };

@@ -21,7 +21,8 @@ struct Job {
 
     Lane lane = Lane::short_jobs;  // where it waits or runs
     std::uint64_t child = 0;       // birth of who has it, 0 = it waits
-    unsigned crashes = 0;          // workers that died with it, or librarians
+    unsigned crashes = 0;  // workers that may have died of it, or librarians that died with it
+    unsigned deaths = 0;   // all children that died with it, those that never began it too
     std::uint64_t estimate_us = 0;
 
     std::uint64_t submitted_ns = 0;

@@ -44,6 +44,8 @@ class Jobs {
     static constexpr std::uint64_t stop_patience_ns = 300'000'000;
     // Librarians that may die with a job before its client is told.
     static constexpr unsigned most_librarians = 3;
+    // Children of any kind: a worker could lie about what it had begun.
+    static constexpr unsigned most_deaths = 8;
 
     // Takes over a submission that was checked and whose upload memory is settled.
     void start(Link& link, const shm::Submission& submission, std::shared_ptr<Slab> slab);
@@ -89,7 +91,7 @@ class Jobs {
     void to_librarian(Job& job, const shm::ChannelAnswer& answer);
     void look_at_first(Child& child);
 
-    void place_again(Job& job, bool was_first);
+    void place_again(Job& job, bool begun);
     void stop_work(Job& job);
     void check_time(Job& job, std::uint64_t now_ns);
 

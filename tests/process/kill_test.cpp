@@ -264,6 +264,7 @@ void a_worker_that_stands_still_is_ended_at_the_deadline_and_on_cancel(void**) {
     const std::string upload = tone_wav(1.0, 300);
     const std::uint32_t slab = slab_of(*link, upload, true);
     for (const bool by_cancel : {false, true}) {
+        assert_true(link->all_ready());
         for (const pid_t worker : daemon.workers()) {
             ::kill(worker, SIGSTOP);
         }
@@ -283,8 +284,8 @@ void a_worker_that_stands_still_is_ended_at_the_deadline_and_on_cancel(void**) {
         for (const pid_t worker : daemon.workers()) {
             ::kill(worker, SIGCONT);
         }
+        ::usleep(600'000);  // whoever stood still beyond its patience was ended, and is replaced
     }
-    ::usleep(600'000);  // the one that stood still was ended, and is there again
     assert_true(link->all_ready());
     assert_true(link->push(link->job(shm::Endpoint::analyze, 0, slab, 0, upload.size())));
     const auto done = link->wait();
