@@ -157,6 +157,9 @@ ngx_int_t Request::content() noexcept {
     if (rc == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
         return refuse(body_too_large());
     }
+    if (rc == NGX_HTTP_BAD_REQUEST && r->connection->error) {
+        return NGX_HTTP_CLIENT_CLOSED_REQUEST;
+    }
     return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
 }
 

@@ -58,12 +58,15 @@ Request* Request::of(ngx_http_request_t* r) noexcept {
     if (Request* known = find(r); known != nullptr) {
         return known;
     }
-    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(r->pool, sizeof(Request));
-    if (cleanup == nullptr) {
+    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(r->pool, 0);
+    void* memory = ngx_palloc(r->pool, sizeof(Request) + alignof(Request) - 1);
+    if (cleanup == nullptr || memory == nullptr) {
         return nullptr;
     }
-    auto* request = new (cleanup->data) Request(r);
+    // A completion is aligned to a cache line, nginx's pools only to a word.
+    auto* request = new (ngx_align_ptr(memory, alignof(Request))) Request(r);
     cleanup->handler = destroy;
+    cleanup->data = request;
     ngx_http_set_ctx(r, request, ngx_http_sonogate_module);
     return request;
 }

@@ -238,18 +238,14 @@ bool Upload::may_read() noexcept {
     return left > 0;
 }
 
-// Points nginx's buffer at the slab, so that recv() lands there. HTTP/2 frames and chunks are
-// copied: their framing lies between the bytes.
+// Points nginx's buffer at the slab, so that recv() lands there. Chunks and the frames of HTTP/2
+// and 3 are copied: their framing lies between the bytes.
 void Upload::aim() noexcept {
     ngx_http_request_body_t* body = r_->request_body;
-    if (r_->headers_in.chunked || body->buf == nullptr || body->rest <= 0) {
+    if (r_->headers_in.chunked || r_->http_version >= NGX_HTTP_VERSION_20 || body->buf == nullptr ||
+        body->rest <= 0) {
         return;
     }
-#if (NGX_HTTP_V2)
-    if (r_->stream != nullptr) {
-        return;
-    }
-#endif
     std::uint64_t room =
         std::min(static_cast<std::uint64_t>(body->rest), job_->slab->audio().size() - end_);
     if (job_->state == JobState::admitted && job_->granted_bytes < job_->need_bytes) {
