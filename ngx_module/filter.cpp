@@ -37,7 +37,10 @@ Failure failure_of(const Request& request, std::uint16_t status) noexcept {
     Failure failure{.code = errc_of_status(status)};
     if (failure.code == Errc::body_too_large) {
         failure.limit = static_cast<std::uint64_t>(request.conf->max_body_bytes);
-        const off_t length = request.r->headers_in.content_length_n;
+        // As it was declared: nginx counts content_length_n down while it throws the body away.
+        const ngx_table_elt_t* header = request.r->headers_in.content_length;
+        const off_t length =
+            header == nullptr ? 0 : ngx_atoof(header->value.data, header->value.len);
         failure.value = length > 0 ? static_cast<std::uint64_t>(length) : 0;
     }
     return failure;

@@ -50,6 +50,10 @@ bool is_catalog_allowed(const LocConf& conf, CatalogUse use) noexcept {
 
 }  // namespace
 
+Route route_of_request(const ngx_http_request_t* r) noexcept {
+    return route_of(method_of(r), view(r->uri));
+}
+
 ngx_int_t gate_handler(ngx_http_request_t* r) noexcept {
     if (loc_conf_of(r)->pool == nullptr) {
         return NGX_DECLINED;
@@ -76,7 +80,7 @@ ngx_int_t Request::check() noexcept {
     conf = loc_conf_of(r);
     stage = Stage::fresh;
     refused = false;
-    route = route_of(method_of(r), view(r->uri));
+    route = route_of_request(r);
     if (route.refusal != Errc::ok) {
         return refuse(route.refusal);
     }

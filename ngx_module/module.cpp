@@ -123,8 +123,8 @@ ngx_int_t log_handler(ngx_http_request_t* r) noexcept {
     }
     const Request* request = Request::find(r);
     const ngx_uint_t status = r->err_status != 0 ? r->err_status : r->headers_out.status;
-    link_of(*pool).count(request == nullptr ? shm::CountedEndpoint::other : request->route.counted,
-                         static_cast<std::uint16_t>(status));
+    const Route route = request != nullptr ? request->route : route_of_request(r);
+    link_of(*pool).count(route.counted, static_cast<std::uint16_t>(status));
     return NGX_OK;
 }
 

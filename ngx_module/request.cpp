@@ -30,6 +30,27 @@ std::string_view header_of(ngx_http_request_t* r, std::string_view name) noexcep
     return {};
 }
 
+// Lines of one kind in this second; the first few are written, the next second's first tells how
+// many were not.
+struct Repeats {
+    time_t second = 0;
+    ngx_uint_t seen = 0;
+};
+constexpr ngx_uint_t lines_a_second = 5;
+
+// Whether to write a line about a server's failure, of which there may be thousands a second.
+// `left_out` is how many were not written before.
+bool may_log(Errc code, ngx_uint_t& left_out) noexcept {
+    static std::array<Repeats, errc_count> all;
+    Repeats& one = all[static_cast<std::size_t>(code)];
+    left_out = 0;
+    if (one.second != ngx_time()) {
+        left_out = one.seen > lines_a_second ? one.seen - lines_a_second : 0;
+        one = {ngx_time(), 0};
+    }
+    return ++one.seen <= lines_a_second;
+}
+
 ngx_uint_t log_level_of(const Failure& failure) noexcept {
     if (failure.code == Errc::internal || failure.code == Errc::worker_crashed) {
         return NGX_LOG_ERR;
@@ -72,7 +93,10 @@ Request* Request::of(ngx_http_request_t* r) noexcept {
 }
 
 Request::Request(ngx_http_request_t* request) noexcept
-    : r(request), conf(loc_conf_of(request)), started_us(now_us()) {
+    : r(request),
+      conf(loc_conf_of(request)),
+      route(route_of_request(request)),
+      started_us(now_us()) {
     timer_.handler = timer;
     timer_.data = this;
     timer_.log = request->connection->log;
@@ -223,6 +247,22 @@ void Request::note(const shm::Completion& completion) noexcept {
 
 // ---- a failure becomes the answer
 
+void Request::log_refusal(const Failure& why) const noexcept {
+    const ngx_uint_t level = log_level_of(why);
+    ngx_uint_t left_out = 0;
+    if (level != NGX_LOG_INFO && !may_log(why.code, left_out)) {
+        return;
+    }
+    const ngx_str_t type = borrowed(problem_of(why.code).type);
+    const ngx_str_t parameter = borrowed(sonogate::name_of(why.parameter));
+    ngx_log_error(level, r->connection->log, why.error, "sonogate: request %V: %V%s%V", &request_id,
+                  &type, parameter.len != 0 ? " " : "", &parameter);
+    if (left_out != 0) {
+        ngx_log_error(level, r->connection->log, 0, "sonogate: %ui more lines like that left out",
+                      left_out);
+    }
+}
+
 ngx_int_t Request::refuse(const Failure& why, std::uint32_t wanted_retry_after_s) noexcept {
     stop_waiting();
     const bool had_body = stage == Stage::receiving || stage == Stage::paused;
@@ -231,10 +271,7 @@ ngx_int_t Request::refuse(const Failure& why, std::uint32_t wanted_retry_after_s
     failure = why;
     retry_after_s = wanted_retry_after_s != 0 ? wanted_retry_after_s : retry_after_of(why.code);
     const Problem& known = problem_of(why.code);
-    const ngx_str_t type = borrowed(known.type);
-    const ngx_str_t parameter = borrowed(sonogate::name_of(why.parameter));
-    ngx_log_error(log_level_of(why), r->connection->log, why.error, "sonogate: request %V: %V%s%V",
-                  &request_id, &type, parameter.len != 0 ? " " : "", &parameter);
+    log_refusal(why);
     if (had_body && r->request_body != nullptr && r->request_body->buf != nullptr) {
         // Part of the body is unread, and nginx's buffer points into a slab that is not ours any
         // more: nobody reads on, the connection lingers and closes.

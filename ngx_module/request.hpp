@@ -81,6 +81,7 @@ class Request final : public JobOwner {
     void stop_waiting() noexcept;
     void finish(ngx_int_t rc) noexcept;
     void leave_job() noexcept;
+    void log_refusal(const Failure& why) const noexcept;
     void note(const shm::Completion& completion) noexcept;
     void on_timer() noexcept;
     static void destroy(void* data) noexcept;
@@ -93,6 +94,9 @@ class Request final : public JobOwner {
     ngx_event_t timer_{};
     bool body_taken_ = false;
 };
+
+// What the request asks for, before anything was checked.
+Route route_of_request(const ngx_http_request_t* r) noexcept;
 
 // The phase handlers, with nginx's signatures.
 ngx_int_t gate_handler(ngx_http_request_t* r) noexcept;
