@@ -16,6 +16,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -119,7 +120,7 @@ class Daemon {
 
     std::size_t descriptors() const { return count_in("/proc/" + std::to_string(pid) + "/fd"); }
     std::size_t mappings() const {
-        std::ifstream file("/proc/" + std::to_string(pid) + "/maps");
+        std::istringstream file(read_proc("/proc/" + std::to_string(pid) + "/maps"));
         std::size_t lines = 0;
         for (std::string line; std::getline(file, line);) {
             lines += line.find("memfd:") != std::string::npos ? 1U : 0U;
@@ -132,10 +133,27 @@ class Daemon {
         return {std::istreambuf_iterator<char>(file), {}};
     }
 
+    // A file of /proc; empty where the process is gone, or goes while it is read (which is an
+    // exception to a std::ifstream).
+    static std::string read_proc(const std::string& path) {
+        const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+        std::string out(64U << 10U, '\0');
+        std::size_t size = 0;
+        while (file && size < out.size()) {
+            const ssize_t n = ::read(file.get(), out.data() + size, out.size() - size);
+            if (n <= 0) {
+                break;
+            }
+            size += static_cast<std::size_t>(n);
+        }
+        out.resize(size);
+        return out;
+    }
+
     static std::vector<pid_t> children_of(pid_t parent) {
         std::vector<pid_t> out;
         const std::string id = std::to_string(parent);
-        std::ifstream file("/proc/" + id + "/task/" + id + "/children");
+        std::istringstream file(read_proc("/proc/" + id + "/task/" + id + "/children"));
         for (pid_t child = 0; file >> child;) {
             out.push_back(child);
         }
@@ -143,8 +161,7 @@ class Daemon {
     }
     // "worker 0" of "sonogated: worker 0"; empty for what is no process of the daemon.
     static std::string title(pid_t process) {
-        std::ifstream file("/proc/" + std::to_string(process) + "/cmdline");
-        std::string line{std::istreambuf_iterator<char>(file), {}};
+        std::string line = read_proc("/proc/" + std::to_string(process) + "/cmdline");
         line = line.substr(0, line.find('\0'));
         const std::string prefix = "sonogated: ";
         return line.starts_with(prefix) ? line.substr(prefix.size()) : "";

@@ -118,7 +118,13 @@ void a_client_that_dies_anywhere_leaves_nothing(void**) {
             const auto job = good->job(shm::Endpoint::track_list, 1, 0, 0, 0);
             assert_true(good->push(job));
             const auto done = good->wait();
-            assert_true(done && done->job == job.job && done->status == 200);
+            assert_true(done && done->job == job.job);
+            // The dead may have filled the queue a moment ago; nothing else may go wrong.
+            const bool refused = done->failure.errc == static_cast<int>(Errc::overloaded);
+            if (done->status != 200 && !refused) {
+                std::printf("errc %d\n", done->failure.errc);
+            }
+            assert_true(done->status == 200 || refused);
             (void)good->take_result(*done);
         }
     }
