@@ -1,6 +1,7 @@
 // The loop. Links come and go in links.cpp; what is published is in publish.cpp.
 #include "broker/broker.hpp"
 
+#include <sched.h>
 #include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -85,8 +86,7 @@ int Broker::run() {
             spdlog::critical("the zygote is dead, and no worker can be made: giving up");
             return 1;
         }
-        while (turn()) {
-        }
+        work();
         sleep();
         if (now_ns() >= next_tick_ns_) {
             tick();
@@ -94,6 +94,21 @@ int Broker::run() {
     }
     spdlog::info("drained");
     return 0;
+}
+
+// Moves on what can be moved, then lets the others run once: what they hand over meanwhile costs no
+// bell and no wake-up (at 16 connections a third of the broker's CPU time). It does not spin.
+void Broker::work() {
+    bool moved = true;
+    while (moved) {
+        moved = false;
+        while (turn()) {
+            moved = true;
+        }
+        if (moved) {
+            ::sched_yield();
+        }
+    }
 }
 
 // Everything that can be moved on now. True where something was.

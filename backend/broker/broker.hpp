@@ -48,6 +48,7 @@ class Broker {
     Result<void> watch_all();
 
     // The loop.
+    void work();
     bool turn();
     void sleep();
     bool anything_waits() const;
