@@ -171,8 +171,16 @@ void Link::send(const shm::Submission& entry) noexcept {
         return;
     }
     // A free slot is worth no wake-up: the broker finds it beside the next submission.
-    if (entry.op != shm::Op::release_result) {
-        bell_->ring_if_due();
+    if (entry.op != shm::Op::release_result && !bell_event_.posted) {
+        ngx_post_event(&bell_event_, &ngx_posted_events);
+    }
+}
+
+// After all events of this turn: one bell for what they submitted.
+void Link::ring(ngx_event_t* event) noexcept {
+    auto* link = static_cast<Link*>(event->data);
+    if (link->state_ == State::up) {
+        link->bell_->ring_if_due();
     }
 }
 

@@ -106,6 +106,7 @@ class Link {
     void send(const shm::Submission& entry) noexcept;
     bool push(const shm::Submission& entry) noexcept;
     void flush() noexcept;
+    static void ring(ngx_event_t* event) noexcept;
     bool announce(Slab& slab) noexcept;
     void flush_dropped_slabs() noexcept;
     void publish_memory() noexcept;
@@ -134,6 +135,7 @@ class Link {
     Slabs slabs_;
     ngx_event_t timer_{};
     ngx_event_t trim_timer_{};
+    ngx_event_t bell_event_{};
     std::uint64_t down_since_ms_;
     ngx_msec_t back_off_ms_ = 0;
     std::uint64_t greeting_since_ms_ = 0;

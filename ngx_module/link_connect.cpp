@@ -61,6 +61,9 @@ Link::Link(Pool& pool, ngx_log_t* log) noexcept
     trim_timer_.data = this;
     trim_timer_.log = log;
     trim_timer_.cancelable = 1;
+    bell_event_.handler = ring;
+    bell_event_.data = this;
+    bell_event_.log = log;
     connect();
 }
 
@@ -74,6 +77,9 @@ void Link::close() noexcept {
     }
     if (trim_timer_.timer_set) {
         ngx_del_timer(&trim_timer_);
+    }
+    if (bell_event_.posted) {
+        ngx_delete_posted_event(&bell_event_);
     }
     if (connection_ != nullptr) {
         ngx_close_connection(connection_);
