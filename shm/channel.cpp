@@ -95,6 +95,7 @@ Result<void> BrokerChannel::submit(const Job& wanted, Bytes params, Bytes body) 
     job.body_bytes = body.size();
     remember(job.number, offset);
     producer_->push(job);
+    unrung_ = true;
     return {};
 }
 
@@ -113,6 +114,7 @@ Result<void> BrokerChannel::submit_file(const Job& wanted, int fd,
     job.flags |= job_input_in_file;
     remember(job.number, std::nullopt);
     producer_->push(job);
+    unrung_ = true;
     return {};
 }
 

@@ -69,9 +69,10 @@ class BrokerChannel {
     // After peek(): frees the answer's slot and the job's input.
     void release(std::uint64_t number) noexcept;
 
-    // Rings the child where it sleeps; after one or more submit().
+    // Rings the child where it sleeps, for what was submitted since the last call.
     void ring() noexcept {
-        if (connected()) {
+        if (unrung_) {
+            unrung_ = false;
             bell_->ring_if_due();
         }
     }
@@ -118,6 +119,7 @@ class BrokerChannel {
     std::optional<Consumer<JobDone, channel_ring_entries>> consumer_;
     std::optional<Sleeper> sleeper_;
     std::optional<Bell> bell_;
+    bool unrung_ = false;
     std::array<InFlight, channel_ring_entries> in_flight_{};
     std::size_t in_flight_count_ = 0;
     std::array<ReceivedFile, channel_ring_entries> files_{};

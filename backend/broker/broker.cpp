@@ -128,6 +128,9 @@ bool Broker::turn() {
         close_link(id, "it lied");
     }
     moved = jobs_.dispatch() || moved;
+    for (const auto& child : pool_.children()) {
+        child->channel.ring();
+    }
     desk_.grant_waiting();
     for (const auto& [id, link] : links_) {
         link->flush();

@@ -107,7 +107,6 @@ bool Jobs::dispatch_one(Lane lane) {
         std::min<std::uint64_t>((now_ns() - job.queued_ns) / 1000U, UINT32_MAX / 2));
     child->jobs.push_back(job.number);
     child->backlog_us += job.estimate_us;
-    child->channel.ring();
     return true;
 }
 

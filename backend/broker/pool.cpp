@@ -153,20 +153,22 @@ bool Pool::read_news() {
 }
 
 Child* Pool::free_worker(Lane lane) {
-    Child* best = nullptr;
+    Child* idle = nullptr;
+    Child* busy = nullptr;
     for (const auto& child : children_) {
         if (child->lane != lane || child->retiring || !child->channel.connected()) {
             continue;
         }
         if (child->jobs.empty()) {
-            return child.get();
-        }
-        if (child->jobs.size() < most_jobs_each_worker && child->backlog_us < most_backlog_us &&
-            (best == nullptr || child->backlog_us < best->backlog_us)) {
-            best = child.get();
+            idle = idle == nullptr ? child.get() : idle;
+        } else if (child->jobs.size() < most_jobs_each_worker &&
+                   child->backlog_us < most_backlog_us &&
+                   (busy == nullptr || child->backlog_us < busy->backlog_us)) {
+            busy = child.get();
         }
     }
-    return best;
+    const bool hardly_waits = busy != nullptr && busy->backlog_us < wake_worth_us;
+    return idle == nullptr || hardly_waits ? busy : idle;
 }
 
 shm::PartState Pool::librarian_state() const {

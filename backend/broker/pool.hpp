@@ -46,6 +46,8 @@ class Pool {
 
     static constexpr std::size_t most_jobs_each_worker = 4;
     static constexpr std::uint64_t most_backlog_us = 1'000;
+    // A wait this short costs less than to wake another worker.
+    static constexpr std::uint64_t wake_worth_us = 50;
 
     // Workers of each class, and the catalog. Children beyond it retire; missing ones are born by
     // tick(). True where the librarian has to change: end it.
