@@ -22,6 +22,12 @@ function(sonogate_library name)
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${arg_ROOT}/${name}/*.cpp)
     if(sources)
         add_library(${name} STATIC ${sources})
+        # A room is compiled in one or two pieces: its heavy headers are read once. -DSONOGATE_UNITY=OFF for edit and build.
+        set_target_properties(${name} PROPERTIES UNITY_BUILD ${SONOGATE_UNITY} UNITY_BUILD_BATCH_SIZE 12)
+        if(SONOGATE_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+            # GCC takes a .cpp that is included for a header, whose unnamed namespaces would be a mistake.
+            target_compile_options(${name} PRIVATE -Wno-subobject-linkage)
+        endif()
         target_link_libraries(${name} PUBLIC ${arg_LINK} PRIVATE sonogate_flags)
         target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/backend)
         if(name MATCHES "^(base|shm)$")
