@@ -95,7 +95,7 @@ inline std::vector<float> mixed(std::vector<float> a, const std::vector<float>& 
 
 inline fingerprint::Fingerprint fingerprint_of(std::span<const float> samples,
                                                fingerprint::Density density) {
-    static dsp::RealFft fft(fingerprint::block_frames);
+    thread_local dsp::RealFft fft(fingerprint::block_frames);
     fingerprint::Fingerprinter chain(fft, density);
     chain.push(samples);
     return chain.finish();
