@@ -51,11 +51,28 @@ def test_it_starts_again_after_everything_was_killed(serve):
     analyze(server)
 
 
+def open_files(pids):
+    """Ordinary files of the file system that any of these processes has open; memfds are none."""
+    found = set()
+    for pid in pids:
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                path = os.readlink(f"/proc/{pid}/fd/{number}")
+                if os.path.isfile(path):
+                    found.add(path)
+            except FileNotFoundError:
+                continue
+    return found
+
+
 def test_all_files_are_in_the_state_folder(serve):
-    before = {name for name in os.listdir("/dev/shm")} | {n for n in os.listdir("/tmp") if "sono" in n}
     server = serve()
     analyze(server)
-    assert {name for name in os.listdir("/dev/shm")} | {n for n in os.listdir("/tmp") if "sono" in n} == before
+    opened = open_files(server.pids("nginx") + server.pids("sonogated"))
+    assert any(path.startswith(server.state) for path in opened)
+    outside = {path for path in opened if path.startswith(("/tmp/", "/var/", "/dev/shm/")) and not path.startswith(server.state)}
+    assert outside <= {server.output_path}
+    assert not [name for name in os.listdir("/dev/shm") if "sono" in name]
     for name in ("run", "logs", "catalog.db"):
         assert os.path.exists(os.path.join(server.state, name)), os.listdir(server.state)
 
