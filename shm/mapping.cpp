@@ -34,9 +34,9 @@ Mapping::Mapping(Mapping&& other) noexcept = default;
 Mapping& Mapping::operator=(Mapping&& other) noexcept = default;
 Mapping::~Mapping() = default;
 
-Result<Mapping> Mapping::map(int fd, std::size_t bytes, Access access) noexcept {
+Result<Mapping> Mapping::map(int fd, std::size_t bytes, Access wanted) noexcept {
     try {
-        const auto mode = access == Access::write ? boost::interprocess::read_write
+        const auto mode = wanted == Access::write ? boost::interprocess::read_write
                                                   : boost::interprocess::read_only;
         Mapping out;
         out.region_ = std::make_unique<Region>();

@@ -33,7 +33,7 @@ class Mapping {
     ~Mapping();
 
     // Errors: internal with errno (no memory, no address space).
-    static Result<Mapping> map(int fd, std::size_t bytes, Access access) noexcept;
+    static Result<Mapping> map(int fd, std::size_t bytes, Access wanted) noexcept;
 
     std::byte* data() const noexcept;
     std::size_t size() const noexcept;
