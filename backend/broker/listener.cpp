@@ -85,8 +85,7 @@ Result<Listener> Listener::open(const std::string& path) {
     if (const auto bound = bind_to(out.socket_.get(), address); !bound) {
         return bound.failure();
     }
-    // Flawfinder: ignore (the folder is the operator's; whoever may write there may replace the
-    // socket)
+    // Flawfinder: ignore (only the operator may write to that folder)
     if (::chmod(path.c_str(), 0666) != 0 || ::listen(out.socket_.get(), backlog) != 0) {
         return system_failure(errno);
     }
