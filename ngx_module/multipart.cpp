@@ -79,9 +79,6 @@ Multipart::Found Multipart::line_after(std::string_view window, std::size_t posi
     if (padding > max_padding_bytes) {
         return {Match::none, position, 0};
     }
-    if (padding > max_padding_bytes) {
-        return {Match::none, position, 0};
-    }
     const std::string_view line_end = rest.substr(padding);
     if (line_end.starts_with("\r\n")) {
         return {Match::delimiter, position, end_of_delimiter - position + padding + 2};
