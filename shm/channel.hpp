@@ -157,6 +157,9 @@ class ChildChannel {
     // errno, backend_unavailable where the broker is gone: exit.
     Result<void> complete(const JobDone& answer, Bytes result) noexcept;
 
+    // Answers a job that failed, with its number and what else of `done` holds. Errors: as above.
+    Result<void> fail(JobDone done, const Failure& failure) noexcept;
+
     // True where nobody waits for that job's answer any more: cancelled, past its deadline, or the
     // broker is gone (looked at every 20 ms). Cheap.
     bool stop_requested(const Job& job) noexcept;

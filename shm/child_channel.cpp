@@ -217,6 +217,15 @@ Result<void> ChildChannel::complete(const JobDone& answer, Bytes result) noexcep
     return {};
 }
 
+Result<void> ChildChannel::fail(JobDone done, const Failure& failure) noexcept {
+    done.status = 0;
+    done.failure.errc = static_cast<std::uint16_t>(failure.code);
+    done.failure.parameter = static_cast<std::uint16_t>(failure.parameter);
+    done.failure.limit = failure.limit;
+    done.failure.value = failure.value;
+    return complete(done, {});
+}
+
 bool ChildChannel::stop_requested(const Job& job) noexcept {
     // relaxed: the word stands alone, see BrokerChannel::cancel().
     if (broken_ || in().cancelled_number.load(std::memory_order_relaxed) == job.number) {

@@ -151,19 +151,10 @@ class LibrarianProcess {
             if (sent || sent.failure().code != Errc::internal) {
                 return static_cast<bool>(sent);
             }
-            fill(done, sent.failure());  // no memory for a result file: the job fails, we go on
-        } else {
-            fill(done, entry.answer.failure());
+            // No memory for a result file: the job fails, we go on.
+            return static_cast<bool>(channel_.fail(done, sent.failure()));
         }
-        return static_cast<bool>(channel_.complete(done, {}));
-    }
-
-    static void fill(shm::JobDone& done, const Failure& failure) {
-        done.status = 0;
-        done.failure.errc = static_cast<std::uint16_t>(failure.code);
-        done.failure.parameter = static_cast<std::uint16_t>(failure.parameter);
-        done.failure.limit = failure.limit;
-        done.failure.value = failure.value;
+        return static_cast<bool>(channel_.fail(done, entry.answer.failure()));
     }
 
     void publish_state(shm::PartState state) {

@@ -89,8 +89,7 @@ class WorkerProcess {
             done.decoded_frames = result->decoded_frames;
             return finish(received, done, as_bytes_of(result->body));
         }
-        fail(done, result.failure());
-        return finish(received, done, {});
+        return static_cast<bool>(channel_.fail(done, result.failure()));
     }
 
     bool finish(const shm::ReceivedJob& received, shm::JobDone& done, Bytes body) {
@@ -101,18 +100,9 @@ class WorkerProcess {
                 "request {}: result of {} bytes not delivered, errno {}",
                 std::string_view(received.job.request_id.data.data(), received.job.request_id.size),
                 body.size(), sent.failure().error);
-            fail(done, sent.failure());
-            sent = channel_.complete(done, {});
+            sent = channel_.fail(done, sent.failure());
         }
         return static_cast<bool>(sent);
-    }
-
-    static void fail(shm::JobDone& done, const Failure& failure) {
-        done.status = 0;
-        done.failure.errc = static_cast<std::uint16_t>(failure.code);
-        done.failure.parameter = static_cast<std::uint16_t>(failure.parameter);
-        done.failure.limit = failure.limit;
-        done.failure.value = failure.value;
     }
 
     void publish_heap() {
