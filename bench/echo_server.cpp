@@ -1,16 +1,20 @@
 // The least that a backend behind proxy_pass can be: reads a request with Content-Length into
 // memory, answers with a fixed JSON, keeps the connection. It decodes nothing.
 //
-//   bench_echo_server SOCKET_PATH ANSWER_BYTES
+//   bench_echo_server SOCKET_PATH|PORT ANSWER_BYTES
 //
-// For: being what sonogate's transport is compared with. Not for: anything else.
+// For: being what sonogate's transport is compared with, and, on a TCP port of the loopback, what
+// the kernel alone takes to bring the same bytes to one process. Not for: anything else.
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -72,19 +76,38 @@ bool serve(Client& client, const std::string& answer) {
     }
 }
 
-int listen_on(const char* path) {
-    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+int bound(int fd, const sockaddr* address, socklen_t bytes, const char* where) {
+    if (fd < 0 || ::bind(fd, address, bytes) != 0 || ::listen(fd, 512) != 0) {
+        std::perror(where);
+        std::exit(1);
+    }
+    return fd;
+}
+
+int listen_on_path(const char* path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
     ::unlink(path);
     ::umask(0);  // nginx's workers are another user
-    if (fd < 0 || ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
-        ::listen(fd, 512) != 0) {
-        std::perror(path);
-        std::exit(1);
-    }
-    return fd;
+    return bound(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
+                 reinterpret_cast<const sockaddr*>(&address), sizeof(address), path);
+}
+
+int listen_on_port(const char* port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(port)));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return bound(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
+                 reinterpret_cast<const sockaddr*>(&address), sizeof(address), port);
+}
+
+int listen_on(const char* where) {
+    const std::string_view text(where);
+    const bool is_port =
+        std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+    return is_port ? listen_on_port(where) : listen_on_path(where);
 }
 
 void watch(int epoll, int fd, void* what, std::uint32_t events) {
@@ -98,7 +121,7 @@ void watch(int epoll, int fd, void* what, std::uint32_t events) {
 
 int main(int argc, char** argv) {
     if (argc != 3) {
-        std::fprintf(stderr, "usage: bench_echo_server SOCKET_PATH ANSWER_BYTES\n");
+        std::fprintf(stderr, "usage: bench_echo_server SOCKET_PATH|PORT ANSWER_BYTES\n");
         return 2;
     }
     const std::string body(static_cast<std::size_t>(std::atoi(argv[2])), ' ');

@@ -1,4 +1,4 @@
-"""The three servers under test, each in a folder of its own, on the loopback.
+"""The servers under test, each in a folder of its own, on the loopback.
 
 For: starting and ending them, and adding up the CPU time of all processes of one. Not for: load, figures, reports.
 """
@@ -161,6 +161,15 @@ class Proxied(Server):
             client_body_buffer_size {LARGEST_BODY};""",
             f"server unix:{path}; keepalive 64;",
         )
+        wait_for_port(self.port)
+
+
+class Bare(Server):
+    """(f) the minimal epoll server on a port of its own: the kernel's part, with no nginx and no job."""
+
+    def __init__(self, folder, build, answer_bytes):
+        super().__init__(folder)
+        self.spawn([os.path.join(build, "bench/bench_echo_server"), str(self.port), str(answer_bytes)])
         wait_for_port(self.port)
 
 

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""What moving an upload costs: sonogate (a), proxy_pass to a minimal server (b), proxy_pass to Flask (c).
+"""What moving an upload costs: sonogate (a), proxy_pass to a minimal server (b), proxy_pass to Flask (c), and the minimal
+server alone (f): the floor, which no gate in front of a backend can be below.
 
 In one run, in interleaved rounds: requests a second and CPU time a request (user and system time of every server
 process, from /proc). Transport is that minus the job's own CPU time: for (a) measured by bench_job, which runs the same
-operation on the same bytes in one process; (b) does no job. Writes bench/results/DATE-transport.md.
+operation on the same bytes in one process; (b) and (f) do no job. Writes bench/results/DATE-transport.md.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import time
 import numpy
 import requests
 
-from servers import REPOSITORY, Flask, Proxied, Sonogate
+from servers import REPOSITORY, Bare, Flask, Proxied, Sonogate
 
 CHEAPEST = {"features": "levels", "peaks": "0", "spectrum": "none"}
 CASES = [(4 << 10, 1), (4 << 10, 16), (64 << 10, 16), (1 << 20, 16), (5 << 20, 16)]
@@ -49,6 +50,7 @@ class Bench:
         self.servers = {"a": Sonogate(os.path.join(folder, "a"), build)}
         first = self.first_answer(wav(os.path.join(folder, "probe.wav"), 4096))
         self.servers["b"] = Proxied(os.path.join(folder, "b"), build, len(first))
+        self.servers["f"] = Bare(os.path.join(folder, "f"), build, len(first))
         self.servers["c"] = Flask(os.path.join(folder, "c"))
 
     def first_answer(self, body):
@@ -81,7 +83,7 @@ class Bench:
         """{server: [a figure of each round]}, the servers taking turns."""
         out = {name: [] for name in self.servers}
         for turn in range(self.rounds):
-            for name in self.servers if turn < FLASK_ROUNDS else ("a", "b"):
+            for name in self.servers if turn < FLASK_ROUNDS else ("a", "b", "f"):
                 out[name].append(self.once(name, body, path, connections))
         return out
 
@@ -114,15 +116,17 @@ def measure(bench):
         body = wav(os.path.join(bench.folder, f"{size}.wav"), size)
         job_us = bench.job_us(body, CHEAPEST)
         figures = bench.case(body, target(CHEAPEST), connections)
-        a_us, b_us = median(figures["a"], "cpu_us") - job_us, median(figures["b"], "cpu_us")
-        for name in "abc":
-            own = {"a": f"{a_us:.0f}", "b": f"{b_us:.0f}"}.get(name, "")
+        a_us = median(figures["a"], "cpu_us") - job_us
+        b_us, f_us = median(figures["b"], "cpu_us"), median(figures["f"], "cpu_us")
+        for name in "abfc":
+            own = {"a": f"{a_us:.0f}", "b": f"{b_us:.0f}", "f": f"{f_us:.0f}"}.get(name, "")
             rows.append(
                 f"| {size_text(size)} × {connections} | {name} | {spread(figures[name], 'per_s')} |"
                 f" {spread(figures[name], 'cpu_us')} | {own} | {spread(figures[name], 'p50_us')} | {spread(figures[name], 'p99_us')} |"
             )
         aim = AIMS[size, connections]
-        summary.append(f"| {size_text(size)} × {connections} | {job_us:.1f} | {a_us:.0f} | {b_us:.0f} | **{a_us / b_us:.2f}** | {aim} |")
+        summary.append(f"| {size_text(size)} × {connections} | {job_us:.1f} | {a_us:.0f} | {b_us:.0f} | {f_us:.0f} |"
+                       f" **{a_us / b_us:.2f}** | {aim} | {f_us / b_us:.2f} |")
         print(summary[-1], flush=True)
     return rows, summary
 
@@ -160,13 +164,14 @@ servers share the cores, over the loopback. Made by `scripts/bench`.
 
 - (a) sonogate, `{target(CHEAPEST)}` of a WAV of that size;
 - (b) nginx `proxy_pass`, bodies buffered in memory, keep-alive unix socket, to `bench/echo_server.cpp`;
+- (f) `bench/echo_server.cpp` alone, on a TCP port: the kernel's part, below which no gate can be;
 - (c) nginx `proxy_pass` at its defaults to gunicorn and Flask with scipy's FFT.
 
 CPU is user and system time of all server processes a request. Transport is that minus the job's own, which
-`bench/job.cpp` measures in one process on the same bytes; (b) has no job.
+`bench/job.cpp` measures in one process on the same bytes; (b) and (f) have no job.
 
-| body × connections | job µs | (a) transport µs | (b) transport µs | (a)/(b) | aim, at most |
-| --- | --- | --- | --- | --- | --- |
+| body × connections | job µs | (a) transport µs | (b) µs | (f) µs | (a)/(b) | aim, at most | (f)/(b) |
+| --- | --- | --- | --- | --- | --- | --- | --- |
 {chr(10).join(summary)}
 
 {minute}
