@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ngx_module/keys.hpp"
 #include "ngx_module/pool_conf.hpp"
 
 namespace sonogate::ngx_module {
@@ -94,15 +95,10 @@ char* set_catalog_mode(ngx_conf_t* cf, ngx_command_t*, void* conf) {
     } else if (mode == "write") {
         loc.catalog = catalog_write;
     } else {
-        return const_cast<char*>("must be off, read, or write open");
+        return const_cast<char*>("must be off, read, write or write open");
     }
     if (cf->args->nelts == 3 && (!open || mode != "write")) {
         return const_cast<char*>("knows only open, and only after write");
-    }
-    if (mode == "write" && !open) {
-        return const_cast<char*>(
-            "write needs keys that carry the right to write, and there are none; say write open to "
-            "let everybody who reaches this location change the catalog");
     }
     loc.catalog_open = open ? 1 : 0;
     return NGX_CONF_OK;
@@ -143,6 +139,12 @@ char* resolve(ngx_conf_t* cf, LocConf& loc, bool max_body_is_default) noexcept {
                             "its pool"
                           : "has a sonogate_max_body above the upload_memory of its pool");
     }
+    if (loc.catalog == catalog_write && loc.catalog_open == 0 && loc.keys == nullptr) {
+        return refuse(
+            cf, loc,
+            "has sonogate_catalog write, which needs sonogate_keys; say write open to let "
+            "everybody who reaches the location change the catalog");
+    }
     // nginx refuses by this before any phase of ours, and its default is 1m.
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(
         ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
@@ -167,6 +169,9 @@ ngx_command_t commands[] = {
     {ngx_string("sonogate_catalog"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12, set_catalog_mode,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_keys"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_keys,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("sonogate_upload_wait"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_upload_wait,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
@@ -190,6 +195,7 @@ void* create_loc_conf(ngx_conf_t* cf) noexcept {
     loc->upload_wait_ms = NGX_CONF_UNSET_MSEC;
     loc->catalog = NGX_CONF_UNSET_UINT;
     loc->catalog_open = NGX_CONF_UNSET_UINT;
+    loc->keys = static_cast<KeyTable*>(NGX_CONF_UNSET_PTR);
     return loc;
 }
 
@@ -205,6 +211,7 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     ngx_conf_merge_msec_value(loc.upload_wait_ms, from.upload_wait_ms, default_upload_wait_ms);
     ngx_conf_merge_uint_value(loc.catalog_open, from.catalog_open, 0);
     ngx_conf_merge_uint_value(loc.catalog, from.catalog, catalog_read);
+    ngx_conf_merge_ptr_value(loc.keys, from.keys, nullptr);
     inherit_pass(cf, from, loc);
     if (loc.pool_name.data == nullptr) {
         return NGX_CONF_OK;

@@ -10,6 +10,7 @@
 namespace sonogate::ngx_module {
 
 class Link;
+struct KeyTable;
 
 struct Pool {
     ngx_str_t name{};
@@ -33,7 +34,8 @@ struct LocConf {
     ngx_msec_t max_audio_ms;
     ngx_msec_t upload_wait_ms;
     ngx_uint_t catalog;       // CatalogMode
-    ngx_uint_t catalog_open;  // writing needs no key
+    ngx_uint_t catalog_open;  // writing needs no key with the role
+    KeyTable* keys;           // null: everybody is let in
 };
 
 extern ngx_command_t commands[];

@@ -5,6 +5,8 @@
 // over, its body becomes problem+json.
 #include "ngx_module/filter.hpp"
 
+#include "ngx_module/headers.hpp"
+#include "ngx_module/keys.hpp"
 #include "ngx_module/problem.hpp"
 #include "ngx_module/request.hpp"
 #include "ngx_module/text_buffer.hpp"
@@ -15,19 +17,6 @@ namespace {
 
 ngx_http_output_header_filter_pt next_header_filter;
 ngx_http_output_body_filter_pt next_body_filter;
-
-ngx_int_t add_header(ngx_http_request_t* r, std::string_view name,
-                     std::string_view value) noexcept {
-    auto* header = static_cast<ngx_table_elt_t*>(ngx_list_push(&r->headers_out.headers));
-    if (header == nullptr) {
-        return NGX_ERROR;
-    }
-    std::memset(header, 0, sizeof(*header));
-    header->hash = 1;
-    header->key = borrowed(name);
-    header->value = copied(r->pool, value);
-    return header->value.data == nullptr ? NGX_ERROR : NGX_OK;
-}
 
 // Statuses that are the contract's, whoever answered them, are told with what they need.
 Failure failure_of(const Request& request, std::uint16_t status) noexcept {
@@ -76,7 +65,7 @@ ngx_int_t make_problem(Request& request) noexcept {
     return NGX_OK;
 }
 
-ngx_int_t add_job_headers(Request& request) noexcept {
+void add_job_headers(const Request& request, AnswerHeaders& headers) noexcept {
     const shm::StageTimes& times = request.times;
     char room[160];
     TextBuffer timing(room);
@@ -84,37 +73,50 @@ ngx_int_t add_job_headers(Request& request) noexcept {
     timing.text(", decode;dur=").milliseconds(times.decode_us);
     timing.text(", compute;dur=").milliseconds(times.compute_us);
     timing.text(", search;dur=").milliseconds(times.search_us);
-    if (add_header(request.r, "Server-Timing", timing.view()) != NGX_OK ||
-        add_header(request.r, "Cache-Status", "sonogate; fwd=miss") != NGX_OK) {
-        return NGX_ERROR;
+    headers.set_copy("Server-Timing", timing.view());
+    headers.set("Cache-Status", "sonogate; fwd=miss");
+    if (request.r->headers_out.status == NGX_HTTP_CREATED && request.track_id.len != 0) {
+        TextBuffer location(room);
+        location.text("/v1/tracks/").text(view(request.track_id));
+        headers.set_copy("Location", location.view());
     }
-    if (request.r->headers_out.status != NGX_HTTP_CREATED || request.track_id.len == 0) {
-        return NGX_OK;
+}
+
+// What belongs to a status, whoever decided it.
+void add_status_headers(Request& request, AnswerHeaders& headers) noexcept {
+    switch (request.r->headers_out.status) {
+        case NGX_HTTP_UNAUTHORIZED:
+            // Beside the one of auth_basic, where either will do.
+            if (const auto challenge = challenge_of(request); !challenge.empty()) {
+                headers.add("WWW-Authenticate", challenge);
+            }
+            return;
+        case NGX_HTTP_NOT_ALLOWED:
+            if (!request.route.allow.empty()) {
+                headers.set("Allow", request.route.allow);
+            }
+            return;
+        case NGX_HTTP_TOO_MANY_REQUESTS:
+        case NGX_HTTP_SERVICE_UNAVAILABLE:
+            if (request.retry_after_s != 0) {
+                char room[16];
+                TextBuffer seconds(room);
+                headers.set_copy("Retry-After", seconds.number(request.retry_after_s).view());
+            }
+            return;
+        default:
+            return;
     }
-    TextBuffer location(room);
-    location.text("/v1/tracks/").text(view(request.track_id));
-    return add_header(request.r, "Location", location.view());
 }
 
 ngx_int_t add_headers(Request& request) noexcept {
-    ngx_http_request_t* r = request.r;
-    if (add_header(r, "X-Request-Id", view(request.request_id)) != NGX_OK) {
-        return NGX_ERROR;
+    AnswerHeaders headers(request.r);
+    headers.set("X-Request-Id", view(request.request_id));
+    add_status_headers(request, headers);
+    if (request.answered_by_job) {
+        add_job_headers(request, headers);
     }
-    const ngx_uint_t status = r->headers_out.status;
-    if (status == NGX_HTTP_NOT_ALLOWED && !request.route.allow.empty() &&
-        add_header(r, "Allow", request.route.allow) != NGX_OK) {
-        return NGX_ERROR;
-    }
-    if ((status == NGX_HTTP_SERVICE_UNAVAILABLE || status == NGX_HTTP_TOO_MANY_REQUESTS) &&
-        request.retry_after_s != 0) {
-        char room[16];
-        TextBuffer seconds(room);
-        if (add_header(r, "Retry-After", seconds.number(request.retry_after_s).view()) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-    return request.answered_by_job && request.route.takes_audio ? add_job_headers(request) : NGX_OK;
+    return headers.failed() ? NGX_ERROR : NGX_OK;
 }
 
 ngx_int_t header_filter(ngx_http_request_t* r) {

@@ -84,6 +84,9 @@ ngx_int_t Request::check() noexcept {
     if (route.refusal != Errc::ok) {
         return refuse(route.refusal);
     }
+    if (const Errc key = check_key(*this); key != Errc::ok) {
+        return refuse(key);
+    }
     if (!is_catalog_allowed(*conf, route.catalog)) {
         return refuse(Errc::forbidden);
     }

@@ -4,10 +4,12 @@
 //   route                method and path -> endpoint
 //   request              one request, from the gate to its log line; refusals
 //   gate                 PREACCESS and content: checks, ticket, body, job
+//   keys                 who asks, and what they may do; ACCESS
 //   upload               the body into a slab; multipart, content_type, query take it apart
 //   slab                 the memory that bodies are received into
 //   link, link_connect   the socket and the rings to the daemon; pending: jobs without an answer
 //   reply                a job's result, sent from where the backend wrote it
+//   headers              those of a request found, those of an answer added
 //   filter, problem      headers on every answer, problem+json in place of nginx's pages
 //   status               /health, /ready
 //   variables            $sonogate_…
@@ -50,9 +52,10 @@ ngx_int_t add_phase(ngx_conf_t* cf, ngx_http_phases phase, ngx_http_handler_pt h
     return NGX_OK;
 }
 
-// Not ACCESS: there `satisfy any` would turn our consent into a grant.
+// The gate is not in ACCESS: there `satisfy any` would turn its consent into a grant. Keys are.
 ngx_int_t install_phases(ngx_conf_t* cf) {
-    if (add_phase(cf, NGX_HTTP_PREACCESS_PHASE, gate_handler) != NGX_OK) {
+    if (add_phase(cf, NGX_HTTP_PREACCESS_PHASE, gate_handler) != NGX_OK ||
+        add_phase(cf, NGX_HTTP_ACCESS_PHASE, access_handler) != NGX_OK) {
         return NGX_ERROR;
     }
     return add_phase(cf, NGX_HTTP_LOG_PHASE, log_handler);

@@ -1,6 +1,7 @@
 #include "ngx_module/request.hpp"
 
 #include "base/clock.hpp"
+#include "ngx_module/headers.hpp"
 #include "ngx_module/problem.hpp"
 #include "ngx_module/random.hpp"
 
@@ -15,19 +16,6 @@ constexpr off_t small_rest_bytes = 64 << 10;  // a refused body that is read and
 
 bool is_visible_ascii(std::string_view text) noexcept {
     return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
-}
-
-std::string_view header_of(ngx_http_request_t* r, std::string_view name) noexcept {
-    for (ngx_list_part_t* part = &r->headers_in.headers.part; part != nullptr; part = part->next) {
-        auto* headers = static_cast<ngx_table_elt_t*>(part->elts);
-        for (ngx_uint_t i = 0; i < part->nelts; ++i) {
-            if (headers[i].key.len == name.size() && headers[i].lowcase_key != nullptr &&
-                std::memcmp(headers[i].lowcase_key, name.data(), name.size()) == 0) {
-                return view(headers[i].value);
-            }
-        }
-    }
-    return {};
 }
 
 // Lines of one kind in this second; the first few are written, the next second's first tells how
@@ -116,7 +104,7 @@ void Request::destroy(void* data) noexcept {
 }
 
 void Request::choose_request_id() noexcept {
-    const std::string_view sent = header_of(r, "x-request-id");
+    const std::string_view sent = request_header(r, "x-request-id");
     if (!sent.empty() && sent.size() <= shm::text_bytes && is_visible_ascii(sent)) {
         request_id = borrowed(sent);
         return;
@@ -124,6 +112,13 @@ void Request::choose_request_id() noexcept {
     std::array<char, 32> made{};
     write_request_id(made);
     request_id = copied(r->pool, {made.data(), made.size()});
+}
+
+const Caller& Request::caller(const KeyTable& table) noexcept {
+    if (caller_.table != &table) {
+        caller_ = caller_of(r, table);
+    }
+    return caller_;
 }
 
 void Request::leave_job() noexcept {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ngx_module/conf.hpp"
+#include "ngx_module/keys.hpp"
 #include "ngx_module/link.hpp"
 #include "ngx_module/route.hpp"
 #include "ngx_module/upload.hpp"
@@ -40,6 +41,11 @@ class Request final : public JobOwner {
 
     // reply.cpp
     ngx_int_t send_reply() noexcept;
+
+    // Whose key it is, by the file of the location that asks; looked up once.
+    const Caller& caller(const KeyTable& table) noexcept;
+    // … as it was asked last.
+    const Caller& known_caller() const noexcept { return caller_; }
 
     void on_grant() noexcept override;
     void on_reply(Reply reply) noexcept override;
@@ -93,6 +99,7 @@ class Request final : public JobOwner {
     Job* job_ = nullptr;
     ngx_event_t timer_{};
     bool body_taken_ = false;
+    Caller caller_;
 };
 
 // What the request asks for, before anything was checked.

@@ -29,15 +29,17 @@ constexpr std::array<Path, 7> paths = {{
 }};
 constexpr Path track_path = {"", CountedEndpoint::track, "GET, HEAD, PATCH, DELETE"};
 
-void audio(Route& route, Endpoint endpoint, CatalogUse use) noexcept {
+void audio(Route& route, Endpoint endpoint, std::uint8_t roles, CatalogUse use) noexcept {
     route.endpoint = endpoint;
     route.catalog = use;
+    route.roles = roles;
     route.takes_audio = true;
 }
 
 void catalog(Route& route, Endpoint endpoint, CatalogUse use) noexcept {
     route.endpoint = endpoint;
     route.catalog = use;
+    route.roles = use == CatalogUse::write ? role_catalog : role_identify | role_catalog;
 }
 
 // False: that method is not of this path.
@@ -46,17 +48,17 @@ bool set_endpoint(Route& route, Method method) noexcept {
     const bool post = method == Method::post;
     switch (route.counted) {
         case CountedEndpoint::analyze:
-            audio(route, Endpoint::analyze, CatalogUse::none);
+            audio(route, Endpoint::analyze, role_analyze, CatalogUse::none);
             return post;
         case CountedEndpoint::identify:
-            audio(route, Endpoint::identify, CatalogUse::read);
+            audio(route, Endpoint::identify, role_identify, CatalogUse::read);
             return post;
         case CountedEndpoint::fingerprint:
-            audio(route, Endpoint::fingerprint, CatalogUse::none);
+            audio(route, Endpoint::fingerprint, role_analyze | role_identify, CatalogUse::none);
             return post;
         case CountedEndpoint::tracks:
             if (post) {
-                audio(route, Endpoint::track_create, CatalogUse::write);
+                audio(route, Endpoint::track_create, role_catalog, CatalogUse::write);
             } else {
                 catalog(route, Endpoint::track_list, CatalogUse::read);
             }
@@ -73,6 +75,7 @@ bool set_endpoint(Route& route, Method method) noexcept {
             return get || method == Method::patch || method == Method::del;
         case CountedEndpoint::metrics:
             route.endpoint = Endpoint::metrics;
+            route.roles = role_ops;
             return get;
         case CountedEndpoint::health:
             route.place = Place::health;

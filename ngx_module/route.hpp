@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/errc.hpp"
+#include "base/key_line.hpp"
 #include "shm/layout.hpp"
 
 namespace sonogate::ngx_module {
@@ -25,6 +26,7 @@ struct Route {
     shm::Endpoint endpoint = shm::Endpoint::none;
     shm::CountedEndpoint counted = shm::CountedEndpoint::other;
     CatalogUse catalog = CatalogUse::none;
+    std::uint8_t roles = 0;     // a key needs one of them, where keys are asked for; 0 = no key
     bool takes_audio = false;   // the body is audio, in one of its wrappings
     bool takes_json = false;    // the body is a small JSON object
     std::string_view allow;     // of the path, for a 405

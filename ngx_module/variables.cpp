@@ -1,5 +1,6 @@
 #include "ngx_module/variables.hpp"
 
+#include "ngx_module/keys.hpp"
 #include "ngx_module/request.hpp"
 #include "ngx_module/text_buffer.hpp"
 
@@ -24,6 +25,9 @@ enum class Name : uintptr_t {
     sample_rate,
     channels,
     track_id,
+    identity,
+    authenticated,
+    rate_class,
 };
 
 struct Variable {
@@ -31,7 +35,7 @@ struct Variable {
     Name which;
 };
 
-constexpr std::array<Variable, 14> variables = {{
+constexpr std::array<Variable, 17> variables = {{
     {"sonogate_request_id", Name::request_id},
     {"sonogate_endpoint", Name::endpoint},
     {"sonogate_error", Name::error},
@@ -46,6 +50,9 @@ constexpr std::array<Variable, 14> variables = {{
     {"sonogate_sample_rate", Name::sample_rate},
     {"sonogate_channels", Name::channels},
     {"sonogate_track_id", Name::track_id},
+    {"sonogate_identity", Name::identity},
+    {"sonogate_authenticated", Name::authenticated},
+    {"sonogate_rate_class", Name::rate_class},
 }};
 
 std::string_view format_name(shm::AudioFormat format) noexcept {
@@ -133,10 +140,33 @@ void write(const Request& request, Name which, TextBuffer& out) noexcept {
     }
 }
 
+void set_value(ngx_http_variable_value_t& value, const ngx_str_t& text) noexcept {
+    value.not_found = 0;
+    value.data = text.data;
+    value.len = static_cast<unsigned>(text.len) & 0x0fffffffU;
+}
+
+// Who asks: known in every location, without a job and without a copy.
+void get_caller(ngx_http_request_t* r, Name which, ngx_http_variable_value_t& value) noexcept {
+    const Key* key = key_of(r);
+    if (which == Name::authenticated) {
+        set_value(value, borrowed(key != nullptr ? "1" : "0"));
+    } else if (which == Name::identity) {
+        set_value(value, key != nullptr ? key->name : r->connection->addr_text);
+    } else if (key != nullptr && key->rate_class.len != 0) {
+        set_value(value, key->rate_class);
+    }
+}
+
 ngx_int_t get(ngx_http_request_t* r, ngx_http_variable_value_t* value, uintptr_t data) {
     value->valid = 1;
     value->no_cacheable = 1;
     value->not_found = 1;
+    const auto which = static_cast<Name>(data);
+    if (which >= Name::identity) {
+        get_caller(r, which, *value);
+        return NGX_OK;
+    }
     const bool ours = loc_conf_of(r)->pool != nullptr;
     const Request* request = ours ? Request::of(r) : Request::find(r);
     if (request == nullptr) {
@@ -144,7 +174,7 @@ ngx_int_t get(ngx_http_request_t* r, ngx_http_variable_value_t* value, uintptr_t
     }
     std::array<char, 192> room{};
     TextBuffer text(room);
-    write(*request, static_cast<Name>(data), text);
+    write(*request, which, text);
     if (text.size() == 0) {
         return NGX_OK;
     }
@@ -152,9 +182,7 @@ ngx_int_t get(ngx_http_request_t* r, ngx_http_variable_value_t* value, uintptr_t
     if (copy.data == nullptr) {
         return NGX_ERROR;
     }
-    value->not_found = 0;
-    value->data = copy.data;
-    value->len = static_cast<unsigned>(copy.len) & 0x0fffffffU;
+    set_value(*value, copy);
     return NGX_OK;
 }
 

@@ -1,6 +1,7 @@
 """nginx -t refuses bad settings, with the line and the reason."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -15,6 +16,8 @@ BAD = [
     ("location", "sonogate_max_body x;"), ("location", "sonogate_max_body 2g;"), ("location", "sonogate_max_audio x;"), ("location", "sonogate_catalog maybe;"),
     ("location", "sonogate_catalog read;"), ("location", "sonogate_pass main;"), ("location", "sonogate_nonsense on;"), ("location", "sonogate_max_body 1m; sonogate_max_body 2m;"),
     ("server", "location /x { sonogate_pass nobody; }"), ("server", "sonogate_pool inner { socket a.sock; }"),
+    ("location", "sonogate_keys nowhere;"), ("location", "sonogate_keys;"), ("location", "sonogate_keys off; sonogate_keys off;"),
+    ("server", "location /x { sonogate_pass main; sonogate_catalog write; }"), ("server", "location /x { sonogate_pass main; sonogate_keys off; sonogate_catalog write; }"),
     ("http", "sonogate_pool main { socket other.sock; catalog sqlite:c.db; }"), ("http", "sonogate_pool empty { }"), ("http", "sonogate_pool { socket a.sock; }"),
     ("http", "sonogate_pool two { socket b.sock; catalog mysql:x; }"), ("http", "sonogate_pool two { socket b.sock; catalog sqlite:; }"),
 ]  # fmt: skip
@@ -49,6 +52,17 @@ def test_a_bad_setting_is_refused_with_line_and_reason(tmp_path, place, setting)
     assert line <= told <= line + 4, out.stderr
     words = {w.strip("{};") for w in setting.split()} - {""}
     assert any(w in out.stderr for w in words), out.stderr
+
+
+BAD_KEYS = ["someone", "someone 1234", "1.2.3.4 {0}", "someone {0} roles=root", "someone {0} admin", "first {0}\nsecond {0}"]
+
+
+@pytest.mark.parametrize("line", BAD_KEYS)
+def test_a_bad_key_file_is_refused_with_its_line(tmp_path, line):
+    (tmp_path / "keys").write_text("# whose keys\n" + line.format("0a" * 32) + "\n")
+    out, _ = check(tmp_path, location="sonogate_keys keys;")
+    assert out.returncode != 0
+    assert re.search(r"sonogate_keys: .* in \S*/keys(:2)? in \S*nginx.conf:\d+", out.stderr), out.stderr
 
 
 def test_client_max_body_size_does_not_come_in_between(serve):
