@@ -1,6 +1,5 @@
 #include "catalog/sqlite.hpp"
 
-#include <cerrno>
 #include <cstdint>
 
 namespace sonogate::catalog {
@@ -8,13 +7,17 @@ namespace {
 
 constexpr int busy_wait_ms = 10'000;
 
+// SQLite tells only ENOSPC apart, and that not where its shared index grows; a quota (EDQUOT) and a
+// limit of file size (EFBIG) are writes that failed, often with the errno lost.
+bool is_no_room(int code) noexcept {
+    return (code & 0xff) == SQLITE_FULL || code == SQLITE_IOERR_WRITE ||
+           code == SQLITE_IOERR_SHMSIZE;
+}
+
 Failure failure_of(sqlite3* handle) noexcept {
     const int error = handle == nullptr ? 0 : sqlite3_system_errno(handle);
-    const int code = handle == nullptr ? SQLITE_NOMEM : sqlite3_errcode(handle);
-    const bool full =
-        (code & 0xff) == SQLITE_FULL ||
-        ((code & 0xff) == SQLITE_IOERR && (error == ENOSPC || error == EDQUOT || error == EFBIG));
-    return {.code = full ? Errc::insufficient_storage : Errc::internal, .error = error};
+    const int code = handle == nullptr ? SQLITE_NOMEM : sqlite3_extended_errcode(handle);
+    return {.code = is_no_room(code) ? Errc::insufficient_storage : Errc::internal, .error = error};
 }
 
 }  // namespace

@@ -37,8 +37,9 @@ struct Child {
 
 // Children end by EOF of their channel; a terminal's Ctrl-C and a service manager's SIGTERM reach
 // the whole group, and must not tear a worker away from a broker that drains.
-void ignore_stop_signals() {
-    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
+// A write beyond a limit on file sizes fails with EFBIG, which says enough.
+void ignore_signals() {
+    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ}) {
         ::signal(number, SIG_IGN);
     }
 }
@@ -182,7 +183,7 @@ class Zygote {
 }  // namespace
 
 int run_zygote(UniqueFd socket, const std::string& state_folder, const Roles& roles) {
-    ignore_stop_signals();
+    ignore_signals();
     close_all_but(socket.get());
     set_title("zygote");
     plan_common_transforms(state_folder);
