@@ -1,7 +1,10 @@
 // analyze: levels, spectral shape, mean spectrum and sinusoids of an upload, in one pass over its
 // blocks.
+#include <array>
+#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "base/clock.hpp"
 #include "dsp/levels.hpp"
@@ -19,8 +22,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::uint64_t json_bytes_a_bin =
-    40;  // a number in the tree, its neighbours while it grows, and its text
+constexpr std::size_t text_bytes_a_bin = 8;  // "-200.00,"
 
 // Enough digits for the unit, and no more: answers stay short.
 double rounded(double value, double step) noexcept {
@@ -58,18 +60,31 @@ Json spectral_json(const dsp::Spectrum& spectrum, double bin_hz,
             {"zero_crossing_rate", rounded(crossings.rate(), 1e-9)}};
 }
 
-Json spectrum_json(const dsp::Spectrum& spectrum, const AnalyzeParameters& parameters,
-                   double bin_hz) {
-    Json::array_t mean_db;
-    mean_db.reserve(spectrum.power.size());
+// The mean spectrum as the last member of `object`. As text: half a million numbers in a tree take
+// four times the memory, and such a tree's destructor allocates, which ends a process whose memory
+// has run out.
+void append_spectrum(std::string& object, const dsp::Spectrum& spectrum,
+                     const AnalyzeParameters& parameters, double bin_hz) {
+    const Json head = {{"fft_size", spectrum.fft_size},
+                       {"hop", parameters.fft_size == 0 ? spectrum.fft_size : parameters.hop},
+                       {"window", dsp::name_of(parameters.window)},
+                       {"resolution_hz", bin_hz}};
+    object.reserve(object.size() + 256 + spectrum.power.size() * text_bytes_a_bin);
+    object.pop_back();
+    object.append(",\"spectrum\":").append(head.dump());
+    object.pop_back();
+    object.append(",\"mean_db\":");
+    char before = '[';
     for (const double power : spectrum.power) {
-        mean_db.emplace_back(rounded(dsp::power_decibels(power), 1e-2));
+        std::array<char, 32> digits{};
+        const double decibels = rounded(dsp::power_decibels(power), 1e-2);
+        const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), decibels,
+                                       std::chars_format::fixed, 2);
+        object.push_back(before);
+        object.append(digits.data(), end.ptr);
+        before = ',';
     }
-    return {{"fft_size", spectrum.fft_size},
-            {"hop", parameters.fft_size == 0 ? spectrum.fft_size : parameters.hop},
-            {"window", dsp::name_of(parameters.window)},
-            {"resolution_hz", bin_hz},
-            {"mean_db", std::move(mean_db)}};
+    object.append("]}}");
 }
 
 Json peaks_json(const dsp::Spectrum& spectrum, const AnalyzeParameters& parameters, double bin_hz) {
@@ -98,10 +113,9 @@ class Analysis {
              const Intake& intake)
         : parameters_(parameters),
           needs_(needs_of(parameters)),
-          memory_bytes_(request.job.job_memory_bytes),
           levels_(intake.info().sample_rate_hz, intake.info().channels),
           spectrum_(tools.ffts, {parameters.fft_size, parameters.hop, parameters.window},
-                    memory_bytes_, request.stop_requested) {}
+                    request.job.job_memory_bytes, request.stop_requested) {}
 
     Result<void> run(Intake& intake) {
         if (needs_.spectrum) {
@@ -123,13 +137,14 @@ class Analysis {
         }
     }
 
-    Result<void> write(Json& out, std::uint32_t sample_rate_hz) {
+    // Completes `out` and gives its text.
+    Result<std::string> write(Json& out, std::uint32_t sample_rate_hz) {
         if (needs_.levels) {
             out["levels"] = levels_json(levels_.figures());
         }
         if (!needs_.spectrum) {
             out["peaks"] = Json::array();
-            return {};
+            return out.dump();
         }
         const auto spectrum = spectrum_.finish();
         if (!spectrum) {
@@ -140,16 +155,12 @@ class Analysis {
         if (parameters_.spectral) {
             out["spectral"] = spectral_json(*spectrum, bin_hz, crossings_);
         }
-        if (parameters_.spectrum == SpectrumKind::mean) {
-            const std::uint64_t needed = spectrum->power.size() * json_bytes_a_bin;
-            if (memory_bytes_ > 0 && needed > memory_bytes_) {
-                return Failure{
-                    .code = Errc::job_too_large, .limit = memory_bytes_, .value = needed};
-            }
-            out["spectrum"] = spectrum_json(*spectrum, parameters_, bin_hz);
-        }
         out["peaks"] = peaks_json(*spectrum, parameters_, bin_hz);
-        return {};
+        std::string text = out.dump();
+        if (parameters_.spectrum == SpectrumKind::mean) {
+            append_spectrum(text, *spectrum, parameters_, bin_hz);
+        }
+        return text;
     }
 
   private:
@@ -165,7 +176,6 @@ class Analysis {
 
     const AnalyzeParameters& parameters_;
     Needs needs_;
-    std::uint64_t memory_bytes_;
     dsp::Levels levels_;
     dsp::ZeroCrossings crossings_;
     dsp::MeanSpectrum spectrum_;
@@ -198,11 +208,12 @@ Result<Answer> run_analyze(Tools& tools, const Input& input) {
         return audio.failure();
     }
     Json out = {{"kind", "analyze"}, {"audio", std::move(*audio)}};
-    if (const auto written = analysis.write(out, intake->info().sample_rate_hz); !written) {
-        return written.failure();
+    auto text = analysis.write(out, intake->info().sample_rate_hz);
+    if (!text) {
+        return text.failure();
     }
     Answer answer;
-    answer.body = out.dump();
+    answer.body = std::move(*text);
     answer.audio = input.facts;
     answer.decoded_frames = intake->decoded_frames();
     answer.times.decode_us = static_cast<std::uint32_t>(intake->decode_us());

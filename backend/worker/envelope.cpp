@@ -16,6 +16,10 @@ namespace {
 // (5/3), the audio (3/4).
 constexpr std::uint64_t parse_bytes_a_byte = 8;
 
+// No parameter is longer, escapes included. A tree of more could outgrow the process: "[]," takes
+// twenty times its text.
+constexpr std::size_t max_value_bytes = 256U << 10U;
+
 using simdjson::ondemand::json_type;
 using simdjson::ondemand::object;
 using simdjson::ondemand::value;
@@ -136,11 +140,17 @@ class JsonBody {
         if (simdjson::to_json_string(content).get(raw)) {
             return Errc::malformed_json;
         }
-        const auto parsed = nlohmann::json::parse(raw, nullptr, false);
-        if (parsed.is_discarded()) {
+        if (!nlohmann::json::accept(raw)) {
             return Errc::malformed_json;
         }
-        if (parameter == Parameter::none || parsed.is_null()) {
+        if (parameter == Parameter::none) {
+            return {};
+        }
+        if (raw.size() > max_value_bytes) {
+            return invalid(parameter);
+        }
+        const auto parsed = nlohmann::json::parse(raw);
+        if (parsed.is_null()) {
             return {};
         }
         if (parameter == Parameter::upload_id) {

@@ -52,6 +52,8 @@ class Operations {
     Result<Answer> run(const Request& request, shm::AudioFacts& facts) noexcept;
 
   private:
+    Result<Answer> run_once(const Request& request, shm::AudioFacts& facts);
+
     struct Tools;
     std::unique_ptr<Tools> tools_;
 };

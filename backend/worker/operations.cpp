@@ -40,22 +40,37 @@ Result<Answer> run_row(const Row& row, Tools& tools, const Request& request,
 
 struct Operations::Tools : worker::Tools {};
 
-Operations::Operations() : tools_(std::make_unique<Tools>()) {}
+Operations::Operations() = default;
 Operations::~Operations() = default;
 
 Result<Answer> Operations::run(const Request& request, shm::AudioFacts& facts) noexcept {
     try {
-        for (const Row& row : operations) {
-            if (row.endpoint == request.job.endpoint) {
-                return run_row(row, *tools_, request, facts);
-            }
-        }
-        return Errc::internal;  // the broker sends a worker nothing else
+        return run_once(request, facts);
+    } catch (const std::bad_alloc&) {
+    } catch (...) {
+        return Errc::internal;
+    }
+    // Perhaps it was what earlier jobs left here that filled the memory.
+    try {
+        tools_ = nullptr;
+        return run_once(request, facts);
     } catch (const std::bad_alloc&) {
         return Failure{.code = Errc::job_too_large, .limit = request.job.job_memory_bytes};
     } catch (...) {
         return Errc::internal;
     }
+}
+
+Result<Answer> Operations::run_once(const Request& request, shm::AudioFacts& facts) {
+    if (!tools_) {
+        tools_ = std::make_unique<Tools>();
+    }
+    for (const Row& row : operations) {
+        if (row.endpoint == request.job.endpoint) {
+            return run_row(row, *tools_, request, facts);
+        }
+    }
+    return Errc::internal;  // the broker sends a worker nothing else
 }
 
 }  // namespace sonogate::worker

@@ -1,8 +1,9 @@
 """Memory does not follow the length of audio, nor the number of requests."""
 
 import os
+import resource
 
-from contract import assert_job_answer
+from contract import assert_job_answer, assert_problem
 from load import all_at_once
 from sounds import noise, tone, wav, wav_of_size
 
@@ -79,3 +80,42 @@ def test_memory_of_a_process_does_not_grow_with_requests(serve):
     run(150)
     before = run(150)
     assert run(300) - before < 6 * MIB
+
+
+def test_a_job_over_its_memory_is_422_and_its_worker_goes_on(serve):
+    """The kernel's bound (RLIMIT_DATA), met at every size: no allocation that fails may end the worker."""
+    server = serve(pool="workers 1;", location="sonogate_max_body 64m;")
+    workers = server.pids("sonogated: worker")
+    file = wav(noise(8, 0.3))
+    nested = b'{"audio":"", "other":[' + b"[]," * 500_000 + b"0]}"
+    requests = {
+        "/v1/analyze?fft_size=262144&spectrum=mean": {"data": file},
+        "/v1/analyze?fft_size=0": {"data": file},
+        "/v1/fingerprint": {"data": file},
+        "/v1/analyze": {"data": nested, "headers": {"Content-Type": "application/json"}},
+    }
+
+    def statuses():
+        return [server.post(path, **arguments).status_code for path, arguments in requests.items()]
+
+    def bound(extra_bytes):
+        for worker in workers:
+            with open(f"/proc/{worker}/statm", encoding="ascii") as statm:
+                data_bytes = int(statm.read().split()[5]) * resource.getpagesize()
+            resource.prlimit(worker, resource.RLIMIT_DATA, (data_bytes + extra_bytes, resource.RLIM_INFINITY))
+
+    assert_job_answer(server.post("/v1/analyze", data=file), "analyze")  # the worker has set its own bound
+    seen = set()
+    for extra_bytes in [*range(0, 4 * MIB, 256 << 10), 6 * MIB, 8 * MIB]:
+        bound(extra_bytes)
+        for path, arguments in requests.items():
+            answer = server.post(path, **arguments)
+            seen.add(answer.status_code)
+            if answer.status_code == 422:
+                assert_problem(answer, 422, "job-too-large")
+            else:
+                assert answer.status_code == (400 if "headers" in arguments else 200), answer.text
+    assert {200, 422} <= seen, seen
+    bound(1 << 30)
+    assert statuses() == [200, 200, 200, 400]
+    assert server.pids("sonogated: worker") == workers
