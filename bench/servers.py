@@ -7,10 +7,15 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.dirname(HERE)
+sys.path.append(os.path.join(REPOSITORY, "scripts/serving"))
+
+from processes import descendants  # noqa: E402
+
 LARGEST_BODY = "16m"
 WORKERS = os.cpu_count()
 
@@ -29,25 +34,6 @@ def wait_for_port(port, seconds=30.0):
                 return
         time.sleep(0.05)
     raise RuntimeError(f"nobody listens on port {port} after {seconds} s")
-
-
-def tree(root):
-    """root and every process below it."""
-    children = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    parent = int(file.read().rpartition(b")")[2].split()[1])
-            except (OSError, ValueError):
-                continue
-            children.setdefault(parent, []).append(int(name))
-    found, pending = [], [root]
-    while pending:
-        pid = pending.pop()
-        found.append(pid)
-        pending.extend(children.get(pid, []))
-    return found
 
 
 def cpu_seconds(pid):
@@ -109,7 +95,7 @@ http {{
         self.spawn(["nginx", "-p", self.folder, "-e", "logs/error.log", "-c", conf])
 
     def cpu_seconds(self):
-        return sum(cpu_seconds(pid) for root in self.roots for pid in tree(root.pid))
+        return sum(cpu_seconds(pid) for root in self.roots for pid in [root.pid] + descendants(root.pid))
 
     def stop(self):
         for root in reversed(self.roots):

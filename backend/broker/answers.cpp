@@ -1,6 +1,5 @@
 // What children answer, and what becomes of the jobs of one that died.
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -8,6 +7,7 @@
 
 #include "base/clock.hpp"
 #include "broker/jobs.hpp"
+#include "broker/memfd.hpp"
 #include "broker/request_name.hpp"
 
 namespace sonogate::broker {
@@ -16,22 +16,6 @@ namespace {
 
 bool is_success(std::uint16_t status) {
     return status == 200 || status == 201 || status == 204;
-}
-
-// The content of a sealed memfd.
-std::vector<std::byte> read_whole(const UniqueFd& file, std::uint64_t bytes) {
-    std::vector<std::byte> out(bytes);
-    std::size_t got = 0;
-    while (got < bytes) {
-        const ssize_t n =
-            ::pread(file.get(), out.data() + got, bytes - got, static_cast<off_t>(got));
-        if (n <= 0) {
-            break;
-        }
-        got += static_cast<std::size_t>(n);
-    }
-    out.resize(got);
-    return out;
 }
 
 }  // namespace
@@ -118,7 +102,7 @@ void Jobs::to_librarian(Job& job, const shm::ChannelAnswer& answer) {
         fail(job, Errc::job_too_large);
         return;
     }
-    job.record = answer.file ? read_whole(answer.file, answer.entry.result_bytes)
+    job.record = answer.file ? read_part(answer.file, 0, answer.entry.result_bytes)
                              : std::vector<std::byte>(answer.bytes.begin(), answer.bytes.end());
     job.estimate_us = 0;
     job.crashes = 0;

@@ -2,7 +2,6 @@
 #include "broker/jobs.hpp"
 
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <string_view>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "broker/memfd.hpp"
 #include "broker/request_name.hpp"
 
 namespace sonogate::broker {
@@ -25,16 +25,7 @@ Bytes slab_bytes(const Slab& slab, std::uint64_t offset, std::uint64_t bytes,
     if (slab.warm) {
         return {slab.mapping.data() + offset, bytes};
     }
-    copy.resize(bytes);
-    std::size_t got = 0;
-    while (got < bytes) {
-        const ssize_t n = ::pread(slab.fd.get(), copy.data() + got, bytes - got,
-                                  static_cast<off_t>(offset + got));
-        if (n <= 0) {
-            break;  // sealed at its size and verified: the rest stays zero
-        }
-        got += static_cast<std::size_t>(n);
-    }
+    copy = read_part(slab.fd, offset, bytes);  // sealed at its size and verified: all of it
     return copy;
 }
 

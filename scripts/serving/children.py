@@ -12,6 +12,8 @@ import os
 import signal
 import time
 
+from processes import descendants, running
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 FIRST_PASSED_FD = 3  # SD_LISTEN_FDS_START
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -103,41 +105,16 @@ def end(pids, signals):
             return
 
 
-def _parents():
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    fields = file.read().rpartition(b")")[2].split()
-            except OSError:
-                continue
-            yield int(name), int(fields[1]), fields[0]
-
-
-def descendants():
-    """The pids below this process, ended ones left out."""
-    children = {}
-    for pid, parent, state in _parents():
-        if state not in (b"Z", b"X"):
-            children.setdefault(parent, []).append(pid)
-    found, pending = set(), [os.getpid()]
-    while pending:
-        below = children.get(pending.pop(), [])
-        found.update(below)
-        pending.extend(below)
-    return found
-
-
 def orphans(known):
     """Direct children that this process did not start: whose parent died."""
     me = os.getpid()
-    return {pid for pid, parent, state in _parents() if parent == me and state not in (b"Z", b"X") and pid not in known}
+    return {pid for pid, parent in running() if parent == me and pid not in known}
 
 
 def end_all():
     """Nothing is left below this process afterwards."""
     for _ in range(50):
-        left = descendants()
+        left = descendants(os.getpid())
         if not left:
             break
         for pid in left:

@@ -9,11 +9,16 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import requests
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.append(os.path.join(REPOSITORY, "scripts/serving"))
+
+from processes import descendants  # noqa: E402
+
 BUILD = os.path.abspath(os.path.join(REPOSITORY, os.environ.get("SONOGATE_BUILD", "build/release")))
 START_S, STOP_S = 60, 30
 
@@ -66,24 +71,6 @@ def is_running(pid):
             return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     except OSError:
         return False
-
-
-def descendants(root):
-    children = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    parent = int(file.read().rpartition(b")")[2].split()[1])
-            except (OSError, ValueError):
-                continue
-            children.setdefault(parent, []).append(int(name))
-    found, pending = [], [root]
-    while pending:
-        below = children.get(pending.pop(), [])
-        found += below
-        pending += below
-    return [pid for pid in found if is_running(pid)]
 
 
 def wait_until(what, seconds=20.0, step=0.05):
