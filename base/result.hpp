@@ -25,12 +25,13 @@ struct Failure {
 template <typename T>
 class [[nodiscard]] Result {
   public:
-    Result(T value) noexcept
-        : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor): reads as a return
-    Result(Failure failure) noexcept : failure_(failure) {}  // NOLINT(google-explicit-constructor)
-    Result(Errc code) noexcept : failure_{.code = code} {
-        assert(code != Errc::ok);
-    }  // NOLINT(google-explicit-constructor)
+    // NOLINTBEGIN(google-explicit-constructor): `return value` and `return failure` read as such.
+    // By value: a returned local is moved in, whatever T is.
+    // cppcheck-suppress passedByValue
+    Result(T value) noexcept : value_(std::move(value)) {}
+    Result(Failure failure) noexcept : failure_(failure) {}
+    Result(Errc code) noexcept : failure_{.code = code} { assert(code != Errc::ok); }
+    // NOLINTEND(google-explicit-constructor)
 
     explicit operator bool() const noexcept { return value_.has_value(); }
     T& operator*() noexcept {
@@ -63,12 +64,10 @@ template <>
 class [[nodiscard]] Result<void> {
   public:
     Result() noexcept : failure_{.code = Errc::ok} {}
-    Result(Failure failure) noexcept : failure_(failure) {
-        assert(failure.code != Errc::ok);
-    }  // NOLINT(google-explicit-constructor)
-    Result(Errc code) noexcept : failure_{.code = code} {
-        assert(code != Errc::ok);
-    }  // NOLINT(google-explicit-constructor)
+    // NOLINTBEGIN(google-explicit-constructor): as above
+    Result(Failure failure) noexcept : failure_(failure) { assert(failure.code != Errc::ok); }
+    Result(Errc code) noexcept : failure_{.code = code} { assert(code != Errc::ok); }
+    // NOLINTEND(google-explicit-constructor)
 
     explicit operator bool() const noexcept { return failure_.code == Errc::ok; }
     const Failure& failure() const noexcept { return failure_; }

@@ -40,7 +40,7 @@ char* set_max_body(ngx_conf_t* cf, ngx_command_t*, void* conf) {
     if (loc.max_body_bytes != NGX_CONF_UNSET) {
         return const_cast<char*>("is duplicate");
     }
-    ngx_str_t* words = static_cast<ngx_str_t*>(cf->args->elts);
+    auto* words = static_cast<ngx_str_t*>(cf->args->elts);
     const off_t size = ngx_parse_offset(&words[1]);
     if (size <= 0 || static_cast<std::uint64_t>(size) > shm::max_upload_bytes) {
         return const_cast<char*>("must be a size above zero and of 1024g at the most");
@@ -54,7 +54,7 @@ char* set_max_audio(ngx_conf_t* cf, ngx_command_t*, void* conf) {
     if (loc.max_audio_ms != NGX_CONF_UNSET_MSEC) {
         return const_cast<char*>("is duplicate");
     }
-    ngx_str_t* words = static_cast<ngx_str_t*>(cf->args->elts);
+    auto* words = static_cast<ngx_str_t*>(cf->args->elts);
     if (view(words[1]) == "off") {
         loc.max_audio_ms = 0;
         return NGX_CONF_OK;
@@ -179,6 +179,7 @@ ngx_command_t commands[] = {
 
 void* create_main_conf(ngx_conf_t* cf) noexcept {
     auto* main = static_cast<MainConf*>(ngx_pcalloc(cf->pool, sizeof(MainConf)));
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): it holds pointers
     if (main == nullptr || ngx_array_init(&main->pools, cf->pool, 1, sizeof(Pool*)) != NGX_OK) {
         return nullptr;
     }

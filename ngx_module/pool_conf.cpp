@@ -218,6 +218,7 @@ char* set_pool(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     Reading reading{pool, &main, 0};
     const ngx_conf_t saved = *cf;
     cf->handler = set_in_pool;
+    // cppcheck-suppress autoVariables ; `saved` is put back before `reading` ends
     cf->handler_conf = reinterpret_cast<char*>(&reading);
     char* parsed = ngx_conf_parse(cf, nullptr);
     *cf = saved;

@@ -23,6 +23,8 @@ enum class Stage : std::uint8_t {
     answered,
 };
 
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): the request's pool ends it, nobody
+// else
 class Request final : public JobOwner {
   public:
     // The request's, made at first need; null where memory is short.

@@ -29,7 +29,7 @@ class Desk {
         const Settings& settings;
     };
 
-    Desk(Parts parts, Jobs::LinkOf link_of, std::function<std::string()> metrics_text)
+    Desk(const Parts& parts, Jobs::LinkOf link_of, std::function<std::string()> metrics_text)
         : parts_(parts), link_of_(std::move(link_of)), metrics_text_(std::move(metrics_text)) {}
 
     // Serves one submission. False: it is a lie, end the link.

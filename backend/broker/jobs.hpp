@@ -37,7 +37,7 @@ class Jobs {
         const Settings& settings;
     };
 
-    Jobs(Parts parts, LinkOf link_of, CatalogMoved catalog_moved)
+    Jobs(const Parts& parts, LinkOf link_of, CatalogMoved catalog_moved)
         : parts_(parts), link_of_(std::move(link_of)), catalog_moved_(std::move(catalog_moved)) {}
 
     // How long a job whose worker was told to stop may take to do so, before the worker is killed.

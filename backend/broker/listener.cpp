@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <utility>
 
 namespace sonogate::broker {
@@ -18,12 +19,14 @@ namespace {
 constexpr int backlog = 128;
 constexpr int passed_fd = 3;
 
+bool is_set_to(const char* name, long number) {
+    // Flawfinder: ignore (systemd's protocol; compared with a number only)
+    const char* const value = std::getenv(name);
+    return value != nullptr && std::to_string(number) == value;
+}
+
 bool was_passed() {
-    // Flawfinder: ignore (systemd's protocol; compared as numbers only)
-    const char* const pid = std::getenv("LISTEN_PID");
-    const char* const count = std::getenv("LISTEN_FDS");  // Flawfinder: ignore
-    return pid != nullptr && count != nullptr && std::atol(pid) == ::getpid() &&
-           std::atol(count) == 1;
+    return is_set_to("LISTEN_PID", ::getpid()) && is_set_to("LISTEN_FDS", 1);
 }
 
 bool is_seqpacket_listener(int fd) {

@@ -15,8 +15,7 @@ constexpr double pi = std::numbers::pi;
 WindowSpectrum::WindowSpectrum(WindowKind kind, std::size_t length) noexcept
     : terms_(window_terms(kind)),
       length_(static_cast<double>(length)),
-      half_bins_(main_lobe_half_bins(kind)),
-      sum_(0.0) {
+      half_bins_(main_lobe_half_bins(kind)) {
     // Cosine terms sum to zero over a period, unless so few samples alias them onto the mean.
     double sum = 0.0;
     for (std::size_t k = 0; k < terms_.size(); ++k) {

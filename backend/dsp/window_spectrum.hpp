@@ -45,7 +45,7 @@ class WindowSpectrum {
     std::array<std::complex<double>, 4> turns_;  // exp(jπk/length)
     double length_;
     double half_bins_;
-    double sum_;
+    double sum_ = 0.0;
 };
 
 }  // namespace sonogate::dsp

@@ -143,7 +143,7 @@ Maximum LocalMaxima::refine(std::uint32_t column, std::size_t bin) const noexcep
     const float level = here.level[bin];
     const float bins =
         static_cast<float>(bin) + parabola_top(here.level[bin - 1], level, here.level[bin + 1]);
-    const float columns = static_cast<float>(
+    const auto columns = static_cast<float>(
         parabola_top(row(column - 1).level[bin], level, row(column + 1).level[bin]));
     const float salience =
         level - neighbourhood_mean(column, bin) + slow_weight * (level - slow_mean_[bin]);

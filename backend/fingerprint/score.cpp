@@ -113,12 +113,15 @@ double explain_upper_counts(std::span<double> counts) {
 // The share of clip peaks that coincide by chance. Offsets near by see the same instruments and
 // key, those far away the whole track: the less favourable of the two.
 double measure_chance(std::span<const Peak> clip, const TrackPeaks& track, std::int64_t offset) {
-    std::array<double, 2 * shifts_near> near;
-    std::array<double, shifts_far> far;
+    std::array<double, 2 * shifts_near> near{};
+    std::array<double, shifts_far> far{};
     for (std::size_t i = 0; i < shifts_near; ++i) {
         // 12 to 132 columns, by steps that no beat divides.
-        const auto shift = static_cast<std::int64_t>(12 * time_steps + i * 31);
+        const auto shift = static_cast<std::int64_t>(std::size_t{12} * time_steps + i * 31);
+        // cppcheck takes the first factor for the whole size of `near`.
+        // cppcheck-suppress containerOutOfBounds
         near[2 * i] = static_cast<double>(count_shifted(clip, track, offset + shift));
+        // cppcheck-suppress containerOutOfBounds
         near[2 * i + 1] = static_cast<double>(count_shifted(clip, track, offset - shift));
     }
     for (std::size_t i = 0; i < shifts_far; ++i) {

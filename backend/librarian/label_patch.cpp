@@ -12,6 +12,7 @@ constexpr std::size_t max_body_bytes = 256U << 10U;  // labels, every character 
 constexpr int max_depth = static_cast<int>(catalog::max_metadata_depth) + 2;
 
 // A parsed body, and the first of our parameters that its object names twice.
+// NOLINTNEXTLINE(bugprone-exception-escape): in theory, of nlohmann's move
 struct Parsed {
     Json body;
     Parameter repeated = Parameter::none;

@@ -25,6 +25,7 @@ std::uint64_t data_bytes() {
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"),
                                                                &std::fclose);
     unsigned long data_pages = 0;
+    // NOLINTNEXTLINE(cert-err34-c): the kernel's numbers
     if (!file || std::fscanf(file.get(), "%*u %*u %*u %*u %*u %lu", &data_pages) != 1) {
         return 0;
     }
