@@ -2,8 +2,11 @@
 
 #include <algorithm>
 
+#include "ngx_module/cors.hpp"
+#include "ngx_module/hosts.hpp"
 #include "ngx_module/keys.hpp"
 #include "ngx_module/pool_conf.hpp"
+#include "ngx_module/security_headers.hpp"
 
 namespace sonogate::ngx_module {
 
@@ -172,6 +175,16 @@ ngx_command_t commands[] = {
     {ngx_string("sonogate_keys"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_keys,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_cors"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE, set_cors,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_hosts"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE, set_hosts,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_security_headers"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
+     ngx_conf_set_enum_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, security_headers),
+     security_headers_names},
     {ngx_string("sonogate_upload_wait"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_upload_wait,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
@@ -197,6 +210,9 @@ void* create_loc_conf(ngx_conf_t* cf) noexcept {
     loc->catalog = NGX_CONF_UNSET_UINT;
     loc->catalog_open = NGX_CONF_UNSET_UINT;
     loc->keys = static_cast<KeyTable*>(NGX_CONF_UNSET_PTR);
+    loc->cors = static_cast<CorsConf*>(NGX_CONF_UNSET_PTR);
+    loc->hosts = static_cast<ngx_array_t*>(NGX_CONF_UNSET_PTR);
+    loc->security_headers = NGX_CONF_UNSET_UINT;
     return loc;
 }
 
@@ -213,6 +229,9 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     ngx_conf_merge_uint_value(loc.catalog_open, from.catalog_open, 0);
     ngx_conf_merge_uint_value(loc.catalog, from.catalog, catalog_read);
     ngx_conf_merge_ptr_value(loc.keys, from.keys, nullptr);
+    ngx_conf_merge_ptr_value(loc.cors, from.cors, nullptr);
+    ngx_conf_merge_ptr_value(loc.hosts, from.hosts, nullptr);
+    ngx_conf_merge_uint_value(loc.security_headers, from.security_headers, NGX_CONF_UNSET_UINT);
     inherit_pass(cf, from, loc);
     if (loc.pool_name.data == nullptr) {
         return NGX_CONF_OK;

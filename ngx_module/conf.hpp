@@ -10,6 +10,7 @@
 namespace sonogate::ngx_module {
 
 class Link;
+struct CorsConf;
 struct KeyTable;
 
 struct Pool {
@@ -33,9 +34,12 @@ struct LocConf {
     off_t max_body_bytes;
     ngx_msec_t max_audio_ms;
     ngx_msec_t upload_wait_ms;
-    ngx_uint_t catalog;       // CatalogMode
-    ngx_uint_t catalog_open;  // writing needs no key with the role
-    KeyTable* keys;           // null: everybody is let in
+    ngx_uint_t catalog;           // CatalogMode
+    ngx_uint_t catalog_open;      // writing needs no key with the role
+    KeyTable* keys;               // null: everybody is let in
+    CorsConf* cors;               // null: off
+    ngx_array_t* hosts;           // of ngx_str_t; null: all
+    ngx_uint_t security_headers;  // SecurityHeaders, or unset where nobody said
 };
 
 extern ngx_command_t commands[];

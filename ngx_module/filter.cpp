@@ -9,6 +9,7 @@
 #include "ngx_module/keys.hpp"
 #include "ngx_module/problem.hpp"
 #include "ngx_module/request.hpp"
+#include "ngx_module/security_headers.hpp"
 #include "ngx_module/text_buffer.hpp"
 
 namespace sonogate::ngx_module {
@@ -109,24 +110,28 @@ void add_status_headers(Request& request, AnswerHeaders& headers) noexcept {
     }
 }
 
-ngx_int_t add_headers(Request& request) noexcept {
-    AnswerHeaders headers(request.r);
+void add_headers(Request& request, AnswerHeaders& headers) noexcept {
     headers.set("X-Request-Id", view(request.request_id));
+    add_cors_headers(request, headers);
     add_status_headers(request, headers);
     if (request.answered_by_job) {
         add_job_headers(request, headers);
     }
-    return headers.failed() ? NGX_ERROR : NGX_OK;
 }
 
 ngx_int_t header_filter(ngx_http_request_t* r) {
     if (r != r->main) {
         return next_header_filter(r);
     }
-    const bool ours = loc_conf_of(r)->pool != nullptr;
-    Request* request = ours ? Request::of(r) : Request::find(r);
-    if (request == nullptr) {
-        return ours ? NGX_ERROR : next_header_filter(r);
+    const LocConf& conf = *loc_conf_of(r);
+    const bool ours = conf.pool != nullptr;
+    // nginx's 413, and what a location `return`s, come before any phase of ours: where an
+    // error_page took one over, nothing tells where it came from but the CORS setting that both
+    // inherit.
+    const bool error_page = r->err_status >= NGX_HTTP_BAD_REQUEST && conf.cors != nullptr;
+    Request* request = ours || error_page ? Request::of(r) : Request::find(r);
+    if (ours && request == nullptr) {
+        return NGX_ERROR;
     }
     // err_status: nginx's own page, or the status that one of our handlers returned.
     const bool page = ours && r->err_status >= NGX_HTTP_BAD_REQUEST &&
@@ -134,10 +139,12 @@ ngx_int_t header_filter(ngx_http_request_t* r) {
     if (page && make_problem(*request) != NGX_OK) {
         return NGX_ERROR;
     }
-    if (add_headers(*request) != NGX_OK) {
-        return NGX_ERROR;
+    AnswerHeaders headers(r);
+    add_security_headers(r, security_headers_of(r, request), headers);
+    if (request != nullptr) {
+        add_headers(*request, headers);
     }
-    return next_header_filter(r);
+    return headers.failed() ? NGX_ERROR : next_header_filter(r);
 }
 
 // nginx's page is swallowed; the problem goes out once in its place.

@@ -2,6 +2,7 @@
 #include "ngx_module/request.hpp"
 
 #include "base/clock.hpp"
+#include "ngx_module/hosts.hpp"
 #include "ngx_module/random.hpp"
 #include "shm/params.hpp"
 
@@ -81,6 +82,12 @@ ngx_int_t Request::check() noexcept {
     stage = Stage::fresh;
     refused = false;
     route = route_of_request(r);
+    if (!is_host_known(*this)) {
+        return refuse(Errc::unknown_host);
+    }
+    if (cors.preflight) {
+        return answer_preflight();
+    }
     if (route.refusal != Errc::ok) {
         return refuse(route.refusal);
     }
@@ -109,6 +116,15 @@ ngx_int_t Request::check() noexcept {
         return NGX_DECLINED;
     }
     return ask_for_ticket(static_cast<std::uint64_t>(length_known ? length : conf->max_body_bytes));
+}
+
+// Before every check of who asks: a browser sends no key with it.
+ngx_int_t Request::answer_preflight() noexcept {
+    if (!cors.allowed) {
+        return refuse(Errc::origin_not_allowed);
+    }
+    stage = Stage::answered;
+    return NGX_HTTP_NO_CONTENT;
 }
 
 // The body is not asked for (Expect: 100-continue) and not read before the ticket is there.

@@ -4,12 +4,15 @@
 //   route                method and path -> endpoint
 //   request              one request, from the gate to its log line; refusals
 //   gate                 PREACCESS and content: checks, ticket, body, job
+//   hosts, cors          for whom it is meant, and which pages may read the answer
 //   keys                 who asks, and what they may do; ACCESS
 //   upload               the body into a slab; multipart, content_type, query take it apart
 //   slab                 the memory that bodies are received into
 //   link, link_connect   the socket and the rings to the daemon; pending: jobs without an answer
+//   trace                the traceparent of a request
 //   reply                a job's result, sent from where the backend wrote it
 //   headers              those of a request found, those of an answer added
+//   security_headers     what browsers shall not do with an answer
 //   filter, problem      headers on every answer, problem+json in place of nginx's pages
 //   status               /health, /ready
 //   variables            $sonogate_…

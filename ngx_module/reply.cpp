@@ -88,6 +88,20 @@ std::array<char, 2> first_bytes(const Reply& reply) noexcept {
     return out;
 }
 
+// A name for these bytes (FNV-1a, 64 bits): two answers of one path that differ have different
+// ones.
+std::uint64_t etag_of(std::string_view bytes) noexcept {
+    std::uint64_t hash = 0xcbf29ce484222325U;
+    for (const char c : bytes) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+    }
+    return hash;
+}
+
+bool is_get(const ngx_http_request_t* r) noexcept {
+    return r->method == NGX_HTTP_GET || r->method == NGX_HTTP_HEAD;
+}
+
 ngx_int_t set_etag(ngx_http_request_t* r, std::uint64_t etag) noexcept {
     auto* header = static_cast<ngx_table_elt_t*>(ngx_list_push(&r->headers_out.headers));
     auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, 18));
@@ -132,7 +146,11 @@ void set_content_type(ngx_http_request_t* r, std::string_view type) noexcept {
 ngx_int_t send_json(ngx_http_request_t* r, ngx_uint_t status, std::string_view body) noexcept {
     r->headers_out.status = status;
     r->headers_out.content_length_n = static_cast<off_t>(body.size());
-    r->disable_not_modified = 1;
+    if (status != NGX_HTTP_OK || !is_get(r)) {
+        r->disable_not_modified = 1;
+    } else if (set_etag(r, etag_of(body)) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
     set_content_type(r, "application/json");
     ngx_chain_t* out = memory_buffer(r->pool, body);
     return out == nullptr ? NGX_HTTP_INTERNAL_SERVER_ERROR : send(r, out);
@@ -142,9 +160,10 @@ ngx_int_t Request::send_reply() noexcept {
     const shm::Completion& completion = reply.completion;
     r->headers_out.status = completion.status;
     // POST has no ETag, and If-Match or If-None-Match of another resource must not change it.
-    const bool is_get = r->method == NGX_HTTP_GET || r->method == NGX_HTTP_HEAD;
-    if (is_get && completion.etag != 0) {
-        if (set_etag(r, completion.etag) != NGX_OK) {
+    if (is_get(r)) {
+        const std::uint64_t etag =
+            completion.etag != 0 ? completion.etag : etag_of(as_text(reply.bytes));
+        if (set_etag(r, etag) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     } else {

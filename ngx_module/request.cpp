@@ -4,6 +4,7 @@
 #include "ngx_module/headers.hpp"
 #include "ngx_module/problem.hpp"
 #include "ngx_module/random.hpp"
+#include "ngx_module/trace.hpp"
 
 #include <algorithm>
 #include <new>
@@ -82,6 +83,8 @@ Request* Request::of(ngx_http_request_t* r) noexcept {
 
 Request::Request(ngx_http_request_t* request) noexcept
     : r(request),
+      entered(loc_conf_of(request)),
+      cors(decide_cors(request, entered->cors)),
       conf(loc_conf_of(request)),
       route(route_of_request(request)),
       started_us(now_us()) {
@@ -89,6 +92,7 @@ Request::Request(ngx_http_request_t* request) noexcept
     timer_.data = this;
     timer_.log = request->connection->log;
     choose_request_id();
+    trace_id = borrowed(trace_id_of(request_header(r, "traceparent")));
 }
 
 Request::~Request() {
@@ -250,8 +254,9 @@ void Request::log_refusal(const Failure& why) const noexcept {
     }
     const ngx_str_t type = borrowed(problem_of(why.code).type);
     const ngx_str_t parameter = borrowed(sonogate::name_of(why.parameter));
-    ngx_log_error(level, r->connection->log, why.error, "sonogate: request %V: %V%s%V", &request_id,
-                  &type, parameter.len != 0 ? " " : "", &parameter);
+    ngx_log_error(level, r->connection->log, why.error, "sonogate: request %V%s%V: %V%s%V",
+                  &request_id, trace_id.len != 0 ? " of trace " : "", &trace_id, &type,
+                  parameter.len != 0 ? " " : "", &parameter);
     if (left_out != 0) {
         ngx_log_error(level, r->connection->log, 0, "sonogate: %ui more lines like that left out",
                       left_out);

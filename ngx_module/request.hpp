@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ngx_module/conf.hpp"
+#include "ngx_module/cors.hpp"
 #include "ngx_module/keys.hpp"
 #include "ngx_module/link.hpp"
 #include "ngx_module/route.hpp"
@@ -54,10 +55,13 @@ class Request final : public JobOwner {
     void on_failure(const shm::Completion& completion) noexcept override;
 
     ngx_http_request_t* r = nullptr;
-    LocConf* conf = nullptr;
+    const LocConf* const entered;  // the first location of ours that the request reached
+    const Cors cors;               // … and what it decided
+    LocConf* conf = nullptr;       // the one that it is in
     Route route;
     Stage stage = Stage::fresh;
     ngx_str_t request_id{};
+    ngx_str_t trace_id{};  // of the traceparent; len 0 where there is none
     std::uint64_t started_us = 0;
     std::uint64_t submitted_us = 0;
 
@@ -78,6 +82,7 @@ class Request final : public JobOwner {
     explicit Request(ngx_http_request_t* request) noexcept;
     ~Request();
     void choose_request_id() noexcept;
+    ngx_int_t answer_preflight() noexcept;
     ngx_int_t ask_for_ticket(std::uint64_t need_bytes) noexcept;
     ngx_int_t submit() noexcept;
     Failure body_too_large() const noexcept;

@@ -12,6 +12,7 @@ namespace {
 
 enum class Name : uintptr_t {
     request_id,
+    trace_id,
     endpoint,
     error,
     bytes,
@@ -35,8 +36,9 @@ struct Variable {
     Name which;
 };
 
-constexpr std::array<Variable, 17> variables = {{
+constexpr std::array<Variable, 18> variables = {{
     {"sonogate_request_id", Name::request_id},
+    {"sonogate_trace_id", Name::trace_id},
     {"sonogate_endpoint", Name::endpoint},
     {"sonogate_error", Name::error},
     {"sonogate_bytes", Name::bytes},
@@ -114,6 +116,9 @@ void write(const Request& request, Name which, TextBuffer& out) noexcept {
     switch (which) {
         case Name::request_id:
             out.text(view(request.request_id));
+            return;
+        case Name::trace_id:
+            out.text(view(request.trace_id));
             return;
         case Name::endpoint:
             out.text(name_of(request.route.counted));

@@ -41,6 +41,11 @@ http {{
 """
 
 
+def virtual(name, server="", location=""):
+    """Another server on the same port, found by its Host; a piece of `http`."""
+    return f"server {{ listen 127.0.0.1:8080; server_name {name}; {server} location / {{ sonogate_pass main; {location} }} }}\n"
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
