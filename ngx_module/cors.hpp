@@ -26,7 +26,7 @@ struct CorsConf {
 // Decided once, by the first location that a request reaches: an error page answers the same page.
 struct Cors {
     const CorsConf* conf = nullptr;
-    std::string_view origin;  // the request's, where it may read the answer
+    std::string_view origin{};  // the request's, where it may read the answer
     bool allowed = false;
     bool preflight = false;
 };
