@@ -24,14 +24,10 @@ char* set_pass(ngx_conf_t* cf, ngx_command_t*, void* conf) {
         return const_cast<char*>("is duplicate");
     }
     loc.pool_name = static_cast<ngx_str_t*>(cf->args->elts)[1];
-    const ngx_str_t& file = cf->conf_file->file.name;
-    const std::size_t room = file.len + NGX_INT_T_LEN + 2;
-    loc.where.data = static_cast<u_char*>(ngx_pnalloc(cf->pool, room));
+    loc.where = place_in_conf(cf);
     if (loc.where.data == nullptr) {
         return conf_error;
     }
-    loc.where.len = static_cast<std::size_t>(
-        ngx_snprintf(loc.where.data, room, "%V:%ui", &file, cf->conf_file->line) - loc.where.data);
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(
         ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
     core->handler = content_handler;
@@ -188,12 +184,34 @@ ngx_command_t commands[] = {
     {ngx_string("sonogate_upload_wait"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_upload_wait,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_rate_zone"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE12, set_rate_zone,
+     NGX_HTTP_MAIN_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_rate"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE, set_rate,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_rate_headers"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
+     ngx_conf_set_enum_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, rate_headers),
+     rate_header_styles},
     ngx_null_command};
+
+ngx_str_t place_in_conf(ngx_conf_t* cf) noexcept {
+    const ngx_str_t& file = cf->conf_file->file.name;
+    const std::size_t room = file.len + NGX_INT_T_LEN + 2;
+    auto* text = static_cast<u_char*>(ngx_pnalloc(cf->pool, room));
+    if (text == nullptr) {
+        return {0, nullptr};
+    }
+    const u_char* end = ngx_snprintf(text, room, "%V:%ui", &file, cf->conf_file->line);
+    return {static_cast<std::size_t>(end - text), text};
+}
 
 void* create_main_conf(ngx_conf_t* cf) noexcept {
     auto* main = static_cast<MainConf*>(ngx_pcalloc(cf->pool, sizeof(MainConf)));
-    // NOLINTNEXTLINE(bugprone-sizeof-expression): it holds pointers
-    if (main == nullptr || ngx_array_init(&main->pools, cf->pool, 1, sizeof(Pool*)) != NGX_OK) {
+    // NOLINTBEGIN(bugprone-sizeof-expression): they hold pointers
+    if (main == nullptr || ngx_array_init(&main->pools, cf->pool, 1, sizeof(Pool*)) != NGX_OK ||
+        ngx_array_init(&main->rate_zones, cf->pool, 2, sizeof(RateZone*)) != NGX_OK) {
+        // NOLINTEND(bugprone-sizeof-expression)
         return nullptr;
     }
     return main;
@@ -213,6 +231,7 @@ void* create_loc_conf(ngx_conf_t* cf) noexcept {
     loc->cors = static_cast<CorsConf*>(NGX_CONF_UNSET_PTR);
     loc->hosts = static_cast<ngx_array_t*>(NGX_CONF_UNSET_PTR);
     loc->security_headers = NGX_CONF_UNSET_UINT;
+    loc->rate_headers = NGX_CONF_UNSET_UINT;
     return loc;
 }
 
@@ -232,6 +251,9 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     ngx_conf_merge_ptr_value(loc.cors, from.cors, nullptr);
     ngx_conf_merge_ptr_value(loc.hosts, from.hosts, nullptr);
     ngx_conf_merge_uint_value(loc.security_headers, from.security_headers, NGX_CONF_UNSET_UINT);
+    if (char* merged = merge_rates(cf, from, loc); merged != NGX_CONF_OK) {
+        return merged;
+    }
     inherit_pass(cf, from, loc);
     if (loc.pool_name.data == nullptr) {
         return NGX_CONF_OK;

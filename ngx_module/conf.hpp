@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ngx_module/ngx.hpp"
+#include "ngx_module/rate_conf.hpp"
 #include "shm/layout.hpp"
 
 namespace sonogate::ngx_module {
@@ -24,7 +25,8 @@ struct Pool {
 enum CatalogMode : ngx_uint_t { catalog_off = 0, catalog_read, catalog_write };
 
 struct MainConf {
-    ngx_array_t pools;  // of Pool*
+    ngx_array_t pools;       // of Pool*
+    ngx_array_t rate_zones;  // of RateZone*
 };
 
 struct LocConf {
@@ -40,9 +42,15 @@ struct LocConf {
     CorsConf* cors;               // null: off
     ngx_array_t* hosts;           // of ngx_str_t; null: all
     ngx_uint_t security_headers;  // SecurityHeaders, or unset where nobody said
+    Rates* rates;                 // null: none
+    ngx_uint_t rate_headers;      // RateHeaders
 };
 
 extern ngx_command_t commands[];
+
+// FILE:LINE of the directive that is being read, for what only the merge can judge. Null where
+// memory is short.
+ngx_str_t place_in_conf(ngx_conf_t* cf) noexcept;
 
 void* create_main_conf(ngx_conf_t* cf) noexcept;
 void* create_loc_conf(ngx_conf_t* cf) noexcept;

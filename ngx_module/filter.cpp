@@ -21,7 +21,7 @@ ngx_http_output_body_filter_pt next_body_filter;
 
 // Statuses that are the contract's, whoever answered them, are told with what they need.
 Failure failure_of(const Request& request, std::uint16_t status) noexcept {
-    if (request.refused && problem_of(request.failure.code).status == status) {
+    if (request.refused && request.refusal_status == status) {
         return request.failure;
     }
     Failure failure{.code = errc_of_status(status)};
@@ -52,7 +52,7 @@ ngx_int_t make_problem(Request& request) noexcept {
             request.failure = failure;
             request.retry_after_s = retry_after_of(failure.code);
         }
-        write_problem({failure, view(request.request_id), request.retry_after_s}, text);
+        write_problem({failure, view(request.request_id), request.retry_after_s, status}, text);
     }
     request.problem = {text.size(), chars(room)};
     r->headers_out.content_length_n = static_cast<off_t>(text.size());
@@ -85,35 +85,67 @@ void add_job_headers(const Request& request, AnswerHeaders& headers) noexcept {
 
 // What belongs to a status, whoever decided it.
 void add_status_headers(Request& request, AnswerHeaders& headers) noexcept {
-    switch (request.r->headers_out.status) {
+    const ngx_uint_t status = request.r->headers_out.status;
+    switch (status) {
         case NGX_HTTP_UNAUTHORIZED:
             // Beside the one of auth_basic, where either will do.
             if (const auto challenge = challenge_of(request); !challenge.empty()) {
                 headers.add("WWW-Authenticate", challenge);
             }
-            return;
+            break;
         case NGX_HTTP_NOT_ALLOWED:
             if (!request.route.allow.empty()) {
                 headers.set("Allow", request.route.allow);
             }
-            return;
-        case NGX_HTTP_TOO_MANY_REQUESTS:
-        case NGX_HTTP_SERVICE_UNAVAILABLE:
-            if (request.retry_after_s != 0) {
-                char room[16];
-                TextBuffer seconds(room);
-                headers.set_copy("Retry-After", seconds.number(request.retry_after_s).view());
-            }
-            return;
+            break;
         default:
-            return;
+            break;
     }
+    const bool come_back = status == NGX_HTTP_TOO_MANY_REQUESTS ||
+                           status == NGX_HTTP_SERVICE_UNAVAILABLE || request.is_rate_limited();
+    if (come_back && request.retry_after_s != 0) {
+        char room[16];
+        TextBuffer seconds(room);
+        headers.set_copy("Retry-After", seconds.number(request.retry_after_s).view());
+    }
+}
+
+void add_legacy_rate(const ToldRate& rate, AnswerHeaders& headers) noexcept {
+    const auto set = [&headers](std::string_view name, std::uint64_t value) noexcept {
+        char room[24];
+        TextBuffer text(room);
+        headers.set_copy(name, text.number(value).view());
+    };
+    const RateWindow& window = *rate.window;
+    set("X-RateLimit-Limit", told_amount(window.unit, window.quota));
+    set("X-RateLimit-Remaining", told_amount(window.unit, window.remaining(rate.ahead)));
+    set("X-RateLimit-Reset", whole_seconds(rate.ahead));
+}
+
+void add_rate_headers(const Request& request, AnswerHeaders& headers) noexcept {
+    std::array<ToldRate, most_rates> room;
+    const std::span rates(room.data(), request.rates.told(room));
+    if (rates.empty() || request.conf->rate_headers == rate_headers_off) {
+        return;
+    }
+    if (request.conf->rate_headers == rate_headers_legacy) {
+        add_legacy_rate(tightest_rate(rates), headers);
+        return;
+    }
+    char text[most_rates * rate_header_bytes];
+    TextBuffer policies(text);
+    write_rate_policies(rates, policies);
+    headers.set_copy("RateLimit-Policy", policies.view());
+    TextBuffer limits(text);
+    write_rate_limits(rates, limits);
+    headers.set_copy("RateLimit", limits.view());
 }
 
 void add_headers(Request& request, AnswerHeaders& headers) noexcept {
     headers.set("X-Request-Id", view(request.request_id));
     add_cors_headers(request, headers);
     add_status_headers(request, headers);
+    add_rate_headers(request, headers);
     if (request.answered_by_job) {
         add_job_headers(request, headers);
     }

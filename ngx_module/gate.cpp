@@ -91,6 +91,9 @@ ngx_int_t Request::check() noexcept {
     if (route.refusal != Errc::ok) {
         return refuse(route.refusal);
     }
+    if (const ngx_int_t rc = check_rates(); rc != NGX_OK) {
+        return rc;  // before the key: guessing keys is asking, too
+    }
     if (const Errc key = check_key(*this); key != Errc::ok) {
         return refuse(key);
     }
@@ -205,7 +208,9 @@ void Request::body_readable(ngx_http_request_t* r) noexcept {
 }
 
 void Request::pump() noexcept {
-    switch (upload.pump()) {
+    const Progress progress = upload.pump();
+    rates.debit_bytes(upload.received_bytes());
+    switch (progress) {
         case Progress::waiting:
             return;
         case Progress::paused:

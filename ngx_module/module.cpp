@@ -3,6 +3,9 @@
 //   conf, pool_conf      directives, merged and checked at `nginx -t`
 //   route                method and path -> endpoint
 //   request              one request, from the gate to its log line; refusals
+//   rate                 how often one may ask; rate_conf: its directives and shared tables
+//   rate_window, rate_table, rate_headers   the arithmetic, the words, what clients are told
+//   caller_key, key_hash who asks
 //   gate                 PREACCESS and content: checks, ticket, body, job
 //   hosts, cors          for whom it is meant, and which pages may read the answer
 //   keys                 who asks, and what they may do; ACCESS

@@ -90,7 +90,7 @@ void write_problem(const ProblemText& problem, TextBuffer& out) noexcept {
     std::array<char, 64> type_bytes{};
     TextBuffer type(type_bytes);
     type.text("/problems/").text(known.type);
-    begin(out, type.view(), known.title, known.status);
+    begin(out, type.view(), known.title, problem.status != 0 ? problem.status : known.status);
     out.text(",\"detail\":").json_string(detail_of(failure.code));
     if (failure.parameter != Parameter::none) {
         out.text(",\"parameter\":").json_string(name_of(failure.parameter));

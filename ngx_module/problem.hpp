@@ -19,6 +19,7 @@ struct ProblemText {
     Failure failure;
     std::string_view request_id;
     std::uint32_t retry_after_s = 0;
+    std::uint16_t status = 0;  // where it is not the code's own
 };
 
 // The JSON object of a failure.

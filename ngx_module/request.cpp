@@ -236,6 +236,7 @@ void Request::note(const shm::Completion& completion) noexcept {
     answered_by_job = true;
     times = completion.times;
     audio = completion.audio;
+    rates.debit_audio(audio.duration_ms);
     const shm::Text& id = completion.track_id;
     if (id.size > 0 && id.size <= shm::text_bytes && is_track_id({id.data.data(), id.size})) {
         track_id = copied(r->pool, {id.data.data(), id.size});
@@ -269,8 +270,9 @@ ngx_int_t Request::refuse(const Failure& why, std::uint32_t wanted_retry_after_s
     stage = Stage::answered;
     refused = true;
     failure = why;
+    refusal_status =
+        why.code == Errc::rate_limited ? rates.refusal().status : problem_of(why.code).status;
     retry_after_s = wanted_retry_after_s != 0 ? wanted_retry_after_s : retry_after_of(why.code);
-    const Problem& known = problem_of(why.code);
     log_refusal(why);
     if (had_body && r->request_body != nullptr && r->request_body->buf != nullptr) {
         // Part of the body is unread, and nginx's buffer points into a slab that is not ours any
@@ -289,9 +291,9 @@ ngx_int_t Request::refuse(const Failure& why, std::uint32_t wanted_retry_after_s
         // nginx closes the connection without an answer where it is given this status.
         r->connection->timedout = 0;
         r->connection->read->timedout = 0;
-        return ngx_http_special_response_handler(r, known.status);
+        return ngx_http_special_response_handler(r, refusal_status);
     }
-    return known.status;
+    return refusal_status;
 }
 
 }  // namespace sonogate::ngx_module

@@ -9,6 +9,7 @@
 #include "ngx_module/cors.hpp"
 #include "ngx_module/keys.hpp"
 #include "ngx_module/link.hpp"
+#include "ngx_module/rate.hpp"
 #include "ngx_module/route.hpp"
 #include "ngx_module/upload.hpp"
 
@@ -38,9 +39,15 @@ class Request final : public JobOwner {
     ngx_int_t content() noexcept;  // the content handler
     void take_body() noexcept;     // nginx has begun to read it
 
+    // rate.cpp: NGX_OK, or what refuse() said
+    ngx_int_t check_rates() noexcept;
+
     // request.cpp: the failure becomes the answer. Returns what a handler returns to nginx.
     ngx_int_t refuse(const Failure& why, std::uint32_t retry_after_s = 0) noexcept;
     ngx_int_t refuse(Errc code) noexcept { return refuse(Failure{.code = code}); }
+
+    // Refused for its rate, whatever the status is here.
+    bool is_rate_limited() const noexcept { return refused && failure.code == Errc::rate_limited; }
 
     // reply.cpp
     ngx_int_t send_reply() noexcept;
@@ -67,6 +74,7 @@ class Request final : public JobOwner {
 
     bool refused = false;
     Failure failure{.code = Errc::ok};
+    std::uint16_t refusal_status = 0;  // of the failure, or what the location has in its place
     std::uint32_t retry_after_s = 0;
     ngx_str_t problem{};  // the body that takes the place of nginx's own
     bool problem_sent = false;
@@ -77,6 +85,7 @@ class Request final : public JobOwner {
     ngx_str_t track_id{};
     Reply reply;
     Upload upload;
+    RequestRates rates;
 
   private:
     explicit Request(ngx_http_request_t* request) noexcept;
@@ -86,6 +95,7 @@ class Request final : public JobOwner {
     ngx_int_t ask_for_ticket(std::uint64_t need_bytes) noexcept;
     ngx_int_t submit() noexcept;
     Failure body_too_large() const noexcept;
+    bool is_charged() const noexcept;
     bool set_track_id(shm::Submission& out, Failure& why) noexcept;
     void pump() noexcept;
     void upload_done() noexcept;

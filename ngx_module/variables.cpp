@@ -26,6 +26,7 @@ enum class Name : uintptr_t {
     sample_rate,
     channels,
     track_id,
+    rate_status,
     identity,
     authenticated,
     rate_class,
@@ -36,7 +37,7 @@ struct Variable {
     Name which;
 };
 
-constexpr std::array<Variable, 18> variables = {{
+constexpr std::array<Variable, 19> variables = {{
     {"sonogate_request_id", Name::request_id},
     {"sonogate_trace_id", Name::trace_id},
     {"sonogate_endpoint", Name::endpoint},
@@ -55,6 +56,7 @@ constexpr std::array<Variable, 18> variables = {{
     {"sonogate_identity", Name::identity},
     {"sonogate_authenticated", Name::authenticated},
     {"sonogate_rate_class", Name::rate_class},
+    {"sonogate_rate_status", Name::rate_status},
 }};
 
 std::string_view format_name(shm::AudioFormat format) noexcept {
@@ -139,6 +141,9 @@ void write(const Request& request, Name which, TextBuffer& out) noexcept {
             return;
         case Name::track_id:
             out.text(view(request.track_id));
+            return;
+        case Name::rate_status:
+            out.text(name_of(request.rates.status()));
             return;
         default:
             write_audio(request.audio, which, out);

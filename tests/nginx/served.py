@@ -92,8 +92,10 @@ def wait_until(what, seconds=20.0, step=0.05):
 class Served:
     """Settings are pieces of nginx.conf, each put in its place; see CONF."""
 
-    def __init__(self, folder, command=(), **settings):
+    def __init__(self, folder, command=(), files=(), **settings):
         self.folder = str(folder)
+        for name, text in dict(files).items():  # beside nginx.conf
+            (folder / name).write_text(text)
         self.state = os.path.join(self.folder, "state")
         self.conf_path = os.path.join(self.folder, "nginx.conf")
         self.port = free_port()

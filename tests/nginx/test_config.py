@@ -26,6 +26,11 @@ BAD = [
     ("server", "location /x { sonogate_pass main; sonogate_catalog write; }"), ("server", "location /x { sonogate_pass main; sonogate_keys off; sonogate_catalog write; }"),
     ("http", "sonogate_pool main { socket other.sock; catalog sqlite:c.db; }"), ("http", "sonogate_pool empty { }"), ("http", "sonogate_pool { socket a.sock; }"),
     ("http", "sonogate_pool two { socket b.sock; catalog mysql:x; }"), ("http", "sonogate_pool two { socket b.sock; catalog sqlite:; }"),
+    ("http", "sonogate_rate_zone z;"), ("http", "sonogate_rate_zone z:1k;"), ("http", "sonogate_rate_zone z:1m bogus=1;"),
+    ("http", "sonogate_rate_zone z/z:1m;"), ("location", "sonogate_rate 10r/m;"), ("location", "sonogate_rate zone=z;"), ("location", "sonogate_rate zone=nowhere 10r/m;"),
+    ("location", "sonogate_rate zone=z 10r/week;"), ("location", "sonogate_rate zone=z 10r/2d;"), ("location", "sonogate_rate zone=z 10r/m burst=11;"),
+    ("location", "sonogate_rate zone=z 10r/m status=200;"), ("location", "sonogate_rate zone=z 10r/m sometimes;"), ("location", "sonogate_rate_headers some;"),
+    ("location", "sonogate_rate off; sonogate_rate zone=z 1r/s;"),
 ]  # fmt: skip
 
 

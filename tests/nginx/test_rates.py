@@ -1,0 +1,407 @@
+"""sonogate_rate: who may ask how often, by several windows at once, and how the client is told."""
+
+import concurrent.futures
+import hashlib
+import os
+import re
+import time
+
+import httpx
+import pytest
+import requests
+
+from contract import assert_job_answer, assert_problem
+from load import all_at_once
+from raw_http import RawConnection
+from served import Served, free_port, reachable_folder, wait_until
+from sounds import tone, wav
+
+SMALL = wav(tone(440, 0.1))
+QUICK = "/v1/analyze?features=levels&peaks=0"
+ZONE = "sonogate_rate_zone z:1m key=$http_x_key;"
+
+
+def ask(server, key="a", path=QUICK, **arguments):
+    headers = {"X-Key": key} | arguments.pop("headers", {})
+    return server.post(path, data=arguments.pop("data", SMALL), headers=headers, **arguments)
+
+
+def statuses(server, count, **arguments):
+    return [ask(server, **arguments).status_code for _ in range(count)]
+
+
+def items(header):
+    """A structured list of strings with integer or string parameters, as {name: {parameter: value}}."""
+    out = {}
+    for name, parameters in re.findall(r'"([^"]*)"((?:;[a-z]+=(?:\d+|"[^"]*"))*)(?:,|$)', header):
+        assert name not in out, header
+        out[name] = {k: int(v) if v.isdigit() else v.strip('"') for k, v in re.findall(r';([a-z]+)=(\d+|"[^"]*")', parameters)}
+    assert out, header
+    return out
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One server for all that only differ in their locations. Each test has keys of its own."""
+    server = Served(
+        reachable_folder(tmp_path_factory, "rates"),
+        workers=2,
+        http="""
+            sonogate_rate_zone z:1m key=$http_x_key;
+            sonogate_rate_zone address:1m key=$binary_remote_addr;
+            sonogate_rate_zone small:32k key=$http_x_key;
+            sonogate_rate_zone text:1m key=$host$http_x_key;
+            map $http_x_class $policy { gold "5r/m 100r/h"; none ""; broken "lots"; default 1r/m; }
+            map $http_x_class $is_gold { gold 1; zero 0; default ""; }
+            log_format rate "$http_x_key $sonogate_rate_status $status";
+            access_log logs/rate.log rate;
+        """,
+        location="sonogate_max_body 4m;",
+        server="""
+            set_real_ip_from 127.0.0.1;
+            real_ip_header X-Real-Ip;
+            sonogate_rate zone=z 3r/m;
+            location /three { rewrite ^/three(/.*)$ $1 break; sonogate_pass main; sonogate_catalog write open; error_page 404 = /three/v1/tracks; }
+            location /free { rewrite ^/free(/.*)$ $1 break; sonogate_pass main; sonogate_rate off; }
+            location /windows { rewrite ^/windows(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 4r/h 2r/10s; sonogate_rate zone=address 1000r/m; }
+            location /burst { rewrite ^/burst(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 60r/m burst=2; }
+            location /dry { rewrite ^/dry(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/d dry_run; }
+            location /status { rewrite ^/status(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/5h status=403; }
+            location /if { rewrite ^/if(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 3r/2h if=$is_gold; sonogate_rate zone=z 1r/2h; }
+            location /only-if { rewrite ^/only-if(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/3h if=$is_gold; }
+            location /policy { rewrite ^/policy(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z $policy; }
+            location /audio { rewrite ^/audio(/.*)$ $1 break; sonogate_pass main; sonogate_catalog write open; sonogate_rate zone=z 10s/h; }
+            location /bytes { rewrite ^/bytes(/.*)$ $1 break; sonogate_pass main; sonogate_max_body 4m; sonogate_rate zone=z 1m/h; }
+            location /legacy { rewrite ^/legacy(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 3r/4h 100r/d; sonogate_rate_headers legacy; }
+            location /silent { rewrite ^/silent(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/6h; sonogate_rate_headers off; }
+            location /small { rewrite ^/small(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=small 10r/m; }
+            location /text { rewrite ^/text(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=text 1r/h; }
+            location /realip { rewrite ^/realip(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=address 2r/7h; }
+            location /page { rewrite ^/page(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/8h; error_page 429 /slow-down.txt; }
+            location /page-api { rewrite ^/page-api(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/9h; error_page 429 = /v1/tracks; }
+            location = /slow-down.txt { internal; return 200 "slow down"; }
+            location /inner { internal; rewrite ^/inner(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 3r/10h; }
+            location /redirect { sonogate_rate zone=z 3r/10h; rewrite ^/redirect(/.*)$ /inner$1 last; }
+            location /mirror { rewrite ^/mirror(/.*)$ $1 break; mirror /copy; sonogate_pass main; sonogate_rate zone=z 3r/11h; }
+            location = /copy { internal; rewrite ^ /v1/analyze break; sonogate_pass main; sonogate_rate zone=z 3r/11h; }
+            location /denied { rewrite ^/denied(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 2r/12h; deny all; }
+        """,
+    )
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+# ---- windows
+
+
+def test_as_many_as_the_quota_at_once_and_then_429(shared):
+    answers = [ask(shared, "at-once", "/three" + QUICK) for _ in range(5)]
+    assert [a.status_code for a in answers] == [200, 200, 200, 429, 429]
+    assert_job_answer(answers[0], "analyze")
+    problem = assert_problem(answers[3], 429, "rate-limited")
+    assert problem["limit"] == 3 and problem["retry_after_s"] == int(answers[3].headers["Retry-After"])
+    assert 15 <= int(answers[3].headers["Retry-After"]) <= 20
+    assert ask(shared, "somebody else", "/three" + QUICK).status_code == 200
+
+
+def test_rates_of_a_server_are_inherited_until_a_location_has_its_own(shared):
+    assert statuses(shared, 4, key="inherits") == [200, 200, 200, 429]
+    assert statuses(shared, 4, key="inherits", path="/free" + QUICK) == [200] * 4
+    assert statuses(shared, 3, key="inherits", path="/windows" + QUICK) == [200, 200, 429]
+
+
+def test_what_was_charged_comes_back_in_time(serve):
+    server = serve(http=ZONE, location="sonogate_rate zone=z 2r/2s;")
+    assert statuses(server, 3) == [200, 200, 429]
+    began = time.monotonic()
+    wait_until(lambda: ask(server).status_code == 200, 5, 0.02)
+    assert 0.7 < time.monotonic() - began < 2
+    assert ask(server).status_code == 429  # one came back, not two
+
+
+def test_all_windows_are_looked_at_before_any_is_charged(shared):
+    path = "/windows" + QUICK
+    assert statuses(shared, 6, key="several", path=path) == [200, 200, 429, 429, 429, 429]
+    left = items(ask(shared, "several", path).headers["RateLimit"])
+    assert left["10s"]["r"] == 0 and left["h"]["r"] == 2
+
+
+def test_a_burst_lowers_how_many_come_at_once(shared):
+    assert statuses(shared, 3, key="burst", path="/burst" + QUICK) == [200, 200, 429]
+    wait_until(lambda: ask(shared, "burst", "/burst" + QUICK).status_code == 200, 3)
+
+
+def test_a_dry_run_refuses_nobody_and_is_told_in_log_and_variable(shared):
+    answers = [ask(shared, "dry-run", "/dry" + QUICK) for _ in range(3)]
+    assert [a.status_code for a in answers] == [200, 200, 200]
+    assert "RateLimit" not in answers[2].headers
+    log = os.path.join(shared.state, "logs/rate.log")
+    wait_until(lambda: open(log, encoding="ascii").read().count("dry-run") == 3)
+    assert [line for line in open(log, encoding="ascii").read().splitlines() if "dry-run" in line] == [
+        "dry-run passed 200", "dry-run rejected_dry_run 200", "dry-run rejected_dry_run 200"]  # fmt: skip
+    assert shared.error_log().count('rate-limited by "d" of zone z, dry run') == 2
+
+
+def test_another_status_may_be_answered(shared):
+    path = "/status" + QUICK
+    assert ask(shared, "status", path).status_code == 200
+    refused = ask(shared, "status", path)
+    problem = assert_problem(refused, 403, "rate-limited")
+    assert problem["status"] == 403 and int(refused.headers["Retry-After"]) > 17000
+
+
+# ---- who asks
+
+
+def test_the_first_policy_of_a_window_whose_condition_holds_is_in_force(shared):
+    path = "/if" + QUICK
+    assert statuses(shared, 4, key="if-gold", path=path, headers={"X-Class": "gold"}) == [200, 200, 200, 429]
+    assert statuses(shared, 2, key="if-plain", path=path) == [200, 429]
+    assert statuses(shared, 2, key="if-zero", path=path, headers={"X-Class": "zero"}) == [200, 429]
+    assert statuses(shared, 3, key="unlimited", path="/only-if" + QUICK) == [200] * 3
+    assert statuses(shared, 2, key="limited", path="/only-if" + QUICK, headers={"X-Class": "gold"}) == [200, 429]
+
+
+def test_policies_may_come_from_a_variable(shared):
+    path = "/policy" + QUICK
+    gold = [ask(shared, "policy-gold", path, headers={"X-Class": "gold"}) for _ in range(6)]
+    assert [a.status_code for a in gold] == [200] * 5 + [429]
+    assert items(gold[0].headers["RateLimit-Policy"]) == {"m": {"q": 5, "w": 60}, "h": {"q": 100, "w": 3600}}
+    assert statuses(shared, 2, key="policy-plain", path=path) == [200, 429]
+    none = [ask(shared, "policy-none", path, headers={"X-Class": "none"}) for _ in range(3)]
+    assert [a.status_code for a in none] == [200] * 3 and "RateLimit" not in none[0].headers
+    assert_problem(ask(shared, "policy-broken", path, headers={"X-Class": "broken"}), 500, "internal")
+    assert '"lots" is not a rate policy' in shared.error_log()
+
+
+def test_empty_and_long_keys_are_limited_too(shared):
+    path = "/three" + QUICK
+    assert statuses(shared, 4, key="", path=path) == [200, 200, 200, 429]
+    long_key = "k" * 6000
+    assert statuses(shared, 4, key=long_key + "1", path=path) == [200, 200, 200, 429]
+    assert ask(shared, long_key + "2", path).status_code == 200
+    assert statuses(shared, 2, key="text", path="/text" + QUICK) == [200, 429]
+    assert ask(shared, "other text", "/text" + QUICK).status_code == 200
+
+
+def test_the_address_is_the_one_that_realip_found(shared):
+    def from_address(address):
+        return ask(shared, path="/realip" + QUICK, headers={"X-Real-Ip": address}).status_code
+
+    assert [from_address("192.0.2.1") for _ in range(3)] == [200, 200, 429]
+    assert [from_address("2001:db8::1") for _ in range(3)] == [200, 200, 429]
+    assert from_address("192.0.2.2") == 200
+
+
+KEYS = {"ana": "rate=gold", "bob": ""}
+
+
+def test_identity_and_rate_class_of_a_key_choose_quota_and_policy(serve):
+    lines = [f"{name} {hashlib.sha256(name.encode()).hexdigest()} {what}\n" for name, what in KEYS.items()]
+    server = serve(
+        files={"keys": "".join(lines)},
+        http='sonogate_rate_zone uploads:1m; map $sonogate_rate_class $policy { gold 4r/h; default 2r/h; }',
+        location="sonogate_keys keys; sonogate_rate zone=uploads $policy;",
+    )
+
+    def count(key, tries=6):
+        return [ask(server, headers={"Authorization": f"Bearer {key}"}).status_code for _ in range(tries)]
+
+    assert count("ana") == [200] * 4 + [429] * 2
+    assert count("bob") == [200] * 2 + [429] * 4
+    assert count("guessed") == [401] * 2 + [429] * 4  # by the address
+
+
+# ---- what is charged
+
+
+def test_seconds_of_audio_are_charged_when_they_are_known(shared):
+    path = "/audio/v1/analyze?features=levels&peaks=0"
+    six = wav(tone(440, 6))
+    first = ask(shared, "audio", path, data=six)
+    assert items(first.headers["RateLimit-Policy"])["h-audio"] == {"q": 10, "w": 3600, "qu": "audio-seconds"}
+    assert items(first.headers["RateLimit"])["h-audio"]["r"] == 4
+    assert items(ask(shared, "audio", path, data=six).headers["RateLimit"])["h-audio"]["r"] == 0
+    refused = ask(shared, "audio", path)
+    assert_problem(refused, 429, "rate-limited")
+    assert 1000 < int(refused.headers["Retry-After"]) < 1100  # 12 s were taken of 10, one has to be free
+    assert shared.get("/audio/v1/tracks", headers={"X-Key": "audio"}).status_code == 200  # has no audio
+
+
+def test_bytes_are_charged_as_they_arrive_and_a_declared_length_is_refused_at_the_door(shared):
+    path = "/bytes" + QUICK
+    body = wav(tone(440, 7))  # 617 kB
+    first = ask(shared, "bytes", path, data=body)
+    assert first.status_code == 200
+    told = items(first.headers["RateLimit"])["h-bytes"]
+    assert abs(told["r"] - ((1 << 20) - len(body))) < 500
+    with RawConnection(shared.port) as raw:
+        raw.head(path, Content_Length=len(body), Expect="100-continue", X_Key="bytes")
+        assert raw.answer().status_code == 429
+    assert ask(shared, "bytes", path, data=body[:100_044]).status_code == 200
+    chunked = ask(shared, "bytes", path, data=iter([body]))
+    assert chunked.status_code == 200 and items(chunked.headers["RateLimit"])["h-bytes"]["r"] == 0
+    assert ask(shared, "bytes", path, data=iter([SMALL])).status_code == 429
+
+
+def test_an_upload_that_breaks_off_is_charged_for_what_arrived(shared):
+    path = "/bytes" + QUICK
+    with RawConnection(shared.port) as raw:
+        raw.head(path, Content_Length=1_000_000, X_Key="breaks-off")
+        raw.send(b"x" * 300_000)
+        time.sleep(0.3)
+        raw.reset()
+    left = []
+
+    def charged():
+        left.append(items(ask(shared, "breaks-off", path).headers["RateLimit"])["h-bytes"]["r"])
+        return (1 << 20) - left[-1] >= 300_000
+
+    wait_until(charged)
+    assert left[-1] > 500_000
+
+
+def test_health_is_never_charged(shared):
+    answers = [shared.get(path, headers={"X-Key": "health"}) for path in ("/three/health", "/three/ready") * 4]
+    assert {a.status_code for a in answers} == {200}
+    assert "RateLimit" not in answers[-1].headers
+    assert ask(shared, "health", "/three" + QUICK).status_code == 200
+
+
+def test_wrong_methods_and_paths_are_refused_without_a_charge(shared):
+    for _ in range(4):
+        assert shared.get("/three/v1/analyze", headers={"X-Key": "wrong"}).status_code == 405
+    assert statuses(shared, 4, key="wrong", path="/three" + QUICK) == [200, 200, 200, 429]
+
+
+def test_what_is_refused_later_is_charged(shared):
+    answers = [ask(shared, "denied", "/denied" + QUICK).status_code for _ in range(3)]
+    assert answers == [403, 403, 429]
+
+
+# ---- once a request
+
+
+def test_an_internal_redirect_charges_once(shared):
+    assert statuses(shared, 4, key="redirect", path="/redirect" + QUICK) == [200, 200, 200, 429]
+
+
+def test_an_error_page_takes_the_refusal_over_and_charges_nothing(shared):
+    path = "/page" + QUICK
+    assert ask(shared, "page", path).status_code == 200
+    refused = ask(shared, "page", path)
+    assert refused.status_code == 429 and refused.text == "slow down"
+    assert int(refused.headers["Retry-After"]) > 0
+    path = "/page-api" + QUICK
+    assert ask(shared, "page-api", path).status_code == 200
+    shown = ask(shared, "page-api", path)  # a GET of the API in place of the refusal
+    assert shown.status_code == 200 and "tracks" in shown.json()
+    assert statuses(shared, 4, key="page-api", path=QUICK) == [200, 200, 200, 429]
+
+
+def test_a_mirrored_request_charges_once(shared):
+    assert statuses(shared, 4, key="mirror", path="/mirror" + QUICK) == [200, 200, 200, 429]
+
+
+# ---- connections
+
+
+def test_a_connection_lives_on_after_a_refusal_and_pipelining_is_counted(shared):
+    head = f"POST /three{QUICK} HTTP/1.1\r\nHost: x\r\nX-Key: pipeline\r\nContent-Length: {len(SMALL)}\r\n\r\n".encode()
+    with RawConnection(shared.port) as raw:
+        raw.send((head + SMALL) * 5)
+        answers = [raw.answer() for _ in range(5)]
+        assert [a.status_code for a in answers] == [200, 200, 200, 429, 429]
+        raw.head("/three/health", "GET")
+        assert raw.answer().status_code == 200
+
+
+def test_http2_streams_are_counted_one_by_one(serve):
+    port = free_port()
+    server = serve(http=ZONE, listen=f"listen 127.0.0.1:{port} http2;", location="sonogate_rate zone=z 3r/h;")
+    with httpx.Client(http1=False, http2=True) as client:
+        answers = [client.post(f"http://127.0.0.1:{port}{QUICK}", content=SMALL, headers={"X-Key": "h2"}) for _ in range(5)]
+    assert [a.status_code for a in answers] == [200, 200, 200, 429, 429]
+    assert {a.http_version for a in answers} == {"HTTP/2"}
+    assert answers[3].headers["ratelimit"].startswith('"h";r=0;t=')
+
+
+# ---- what clients are told
+
+
+def test_success_and_refusal_tell_quota_rest_and_reset(shared):
+    path = "/three" + QUICK
+    for left in (2, 1, 0):
+        answer = ask(shared, "told", path)
+        assert answer.headers["RateLimit-Policy"] == '"m";q=3;w=60'
+        told = items(answer.headers["RateLimit"])["m"]
+        assert told["r"] == left and (3 - left) * 20 - 1 <= told["t"] <= (3 - left) * 20
+        assert "Retry-After" not in answer.headers
+    refused = ask(shared, "told", path)
+    told = items(refused.headers["RateLimit"])["m"]
+    assert told["r"] == 0 and 59 <= told["t"] <= 60 and 19 <= int(refused.headers["Retry-After"]) <= 20
+
+
+def test_windows_of_two_zones_have_two_names(shared):
+    answer = ask(shared, "names", "/windows" + QUICK)
+    assert answer.headers["RateLimit-Policy"] == '"h";q=4;w=3600,"10s";q=2;w=10,"m";q=1000;w=60'
+
+
+def test_the_older_headers_and_none(shared):
+    legacy = ask(shared, "legacy", "/legacy" + QUICK)
+    assert legacy.headers["X-RateLimit-Limit"] == "3" and legacy.headers["X-RateLimit-Remaining"] == "2"
+    assert 4700 < int(legacy.headers["X-RateLimit-Reset"]) <= 4800
+    assert "RateLimit" not in legacy.headers
+    for _ in range(2):
+        silent = ask(shared, "silent", "/silent" + QUICK)
+        assert not [name for name in silent.headers if "ratelimit" in name.lower()]
+    assert silent.status_code == 429 and "Retry-After" in silent.headers
+
+
+# ---- the table
+
+
+def test_ten_thousand_keys_in_a_small_zone_and_none_gets_off(shared):
+    path = "/small" + QUICK
+    assert statuses(shared, 11, key="greedy", path=path)[-1] == 429
+    def hundred(i):
+        with requests.Session() as session:
+            return [session.get(f"{shared.base}/small/v1/tracks", headers={"X-Key": f"{i}-{k}"}, timeout=30).status_code for k in range(100)]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = [status for part in pool.map(hundred, range(100)) for status in part]
+    assert set(answers) <= {200, 429} and answers.count(200) > 9_000
+    assert statuses(shared, 30, key="greedy-2", path=path).count(200) <= 11
+
+
+def test_two_workers_that_race_on_one_key_never_admit_more(serve):
+    server = serve(http=ZONE, location="sonogate_rate zone=z 20r/h;")
+    for key in ("race-1", "race-2", "race-3"):
+        answers = all_at_once(lambda _, k=key: ask(server, k, headers={"Connection": "close"}), 60)
+        assert [a.status_code for a in answers].count(200) == 20
+
+
+def test_a_reload_in_the_middle_of_a_window_changes_nothing(serve):
+    server = serve(http=ZONE, location="sonogate_rate zone=z 6r/h;")
+    assert statuses(server, 3) == [200] * 3
+    for _ in range(2):
+        old = set(server.pids("nginx: worker"))
+        server.reload()
+        wait_until(lambda o=old: not o & set(server.pids("nginx: worker")))
+    assert statuses(server, 5) == [200] * 3 + [429] * 2
+    server.write_conf(http=ZONE, location="sonogate_rate zone=z 6r/h 100r/m;")  # another window has a table of its own
+    time.sleep(0.6)  # scripts/serve copies the file when it has changed
+    server.reload()
+    wait_until(lambda: "m" in items(ask(server, "new", headers={"Connection": "close"}).headers["RateLimit-Policy"]))
+    assert ask(server).status_code == 429
+
+
+def test_a_killed_worker_leaves_nothing_to_repair(serve):
+    server = serve(http=ZONE, location="sonogate_rate zone=z 6r/h;")
+    assert statuses(server, 3) == [200] * 3
+    for pid in server.pids("nginx: worker"):
+        server.kill(pid)
+    wait_until(lambda: len(server.pids("nginx: worker")) == 2 and server.is_ready())
+    assert statuses(server, 5) == [200] * 3 + [429] * 2
