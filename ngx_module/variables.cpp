@@ -59,14 +59,6 @@ constexpr std::array<Variable, 19> variables = {{
     {"sonogate_rate_status", Name::rate_status},
 }};
 
-std::string_view format_name(shm::AudioFormat format) noexcept {
-    constexpr std::array<std::string_view, static_cast<std::size_t>(shm::AudioFormat::count_)>
-        names = {"",         "wav",      "aiff", "caf", "au",   "flac", "ogg-vorbis",
-                 "ogg-opus", "ogg-flac", "mp3",  "w64", "rf64", "other"};
-    const auto i = static_cast<std::size_t>(format);
-    return i < names.size() ? names[i] : std::string_view{};
-}
-
 // Seconds with milliseconds, as nginx writes its own times.
 void seconds(TextBuffer& out, std::uint64_t microseconds) noexcept {
     out.milliseconds(microseconds / 1000);
@@ -78,7 +70,7 @@ void write_audio(const shm::AudioFacts& audio, Name which, TextBuffer& out) noex
     }
     switch (which) {
         case Name::format:
-            out.text(format_name(audio.format));
+            out.text(shm::name_of(audio.format));
             return;
         case Name::duration:
             seconds(out, audio.duration_ms * 1000);

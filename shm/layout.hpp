@@ -12,10 +12,12 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "shm/audio_format.hpp"
+
 namespace sonogate::shm {
 
 inline constexpr std::uint64_t magic = 0x45544147'4f4e4f53ULL;  // "SONOGATE"
-inline constexpr std::uint32_t layout_version = 1;
+inline constexpr std::uint32_t layout_version = 2;
 inline constexpr std::size_t cache_line_bytes = 64;
 
 using Index = std::atomic<std::uint32_t>;
@@ -46,23 +48,6 @@ inline constexpr std::size_t endpoint_count = static_cast<std::size_t>(Endpoint:
 enum class BodyKind : std::uint16_t { none = 0, raw, json, count_ };
 
 // What decoded, for the log variables and the metrics; `unknown` until something did.
-enum class AudioFormat : std::uint16_t {
-    unknown = 0,
-    wav,
-    aiff,
-    caf,
-    au,
-    flac,
-    ogg_vorbis,
-    ogg_opus,
-    ogg_flac,
-    mp3,
-    w64,
-    rf64,
-    other,
-    count_,
-};
-
 // A job for as long as it lives: which link, which place in nginx's pending table, which use of
 // that place.
 struct JobId {

@@ -1,5 +1,6 @@
 #include "audio/decoder.hpp"
 
+#include "audio/libav_decoder.hpp"
 #include "audio/sndfile_decoder.hpp"
 
 namespace sonogate::audio {
@@ -15,12 +16,15 @@ struct Row {
 
 // Which decoder reads which format. A format has one row.
 constexpr Row decoders[] = {
-    {AudioFormat::wav, open_sndfile},      {AudioFormat::aiff, open_sndfile},
-    {AudioFormat::caf, open_sndfile},      {AudioFormat::au, open_sndfile},
-    {AudioFormat::flac, open_sndfile},     {AudioFormat::ogg_vorbis, open_sndfile},
-    {AudioFormat::ogg_opus, open_sndfile}, {AudioFormat::ogg_flac, open_sndfile},
-    {AudioFormat::mp3, open_sndfile},      {AudioFormat::w64, open_sndfile},
-    {AudioFormat::rf64, open_sndfile},
+    {AudioFormat::wav, open_sndfile},    {AudioFormat::aiff, open_sndfile},
+    {AudioFormat::caf, open_sndfile},    {AudioFormat::au, open_sndfile},
+    {AudioFormat::flac, open_sndfile},   {AudioFormat::ogg_flac, open_sndfile},
+    {AudioFormat::mp3, open_sndfile},    {AudioFormat::w64, open_sndfile},
+    {AudioFormat::rf64, open_sndfile},   {AudioFormat::ogg_vorbis, open_libav},
+    {AudioFormat::ogg_opus, open_libav}, {AudioFormat::aac, open_libav},
+    {AudioFormat::mp4, open_libav},      {AudioFormat::three_gp, open_libav},
+    {AudioFormat::webm, open_libav},     {AudioFormat::matroska, open_libav},
+    {AudioFormat::amr, open_libav},      {AudioFormat::wma, open_libav},
 };
 
 }  // namespace

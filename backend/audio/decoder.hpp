@@ -44,7 +44,7 @@ class Decoder {
 // Opens what sniff() finds. `file` is borrowed for the decoder's life and may change under it (a
 // hostile peer's shared memory): a decoder copies what it parses. Errors: missing_audio (no bytes),
 // unsupported_format, undecodable, too_short (a sound file of zero frames, where the header shows
-// it).
+// it). Throws std::bad_alloc, as read() may, where memory is short or a header asks for too much.
 Result<std::unique_ptr<Decoder>> open_decoder(Bytes file);
 
 }  // namespace sonogate::audio

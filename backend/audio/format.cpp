@@ -13,10 +13,6 @@ constexpr std::size_t mpeg_window_bytes =
     4096;  // a stream cut out of a longer one begins within a frame
 constexpr std::size_t tagged_window_bytes = 1U << 16U;  // behind a tag there may be padding
 
-constexpr std::array<std::string_view, static_cast<std::size_t>(AudioFormat::count_)> names = {
-    "unknown",  "wav",      "aiff", "caf", "au",   "flac", "ogg-vorbis",
-    "ogg-opus", "ogg-flac", "mp3",  "w64", "rf64", "other"};
-
 // The first bytes of the file, copied once.
 struct Head {
     std::array<char, 320> data{};  // an Ogg page header is at most 282 bytes
@@ -52,6 +48,23 @@ AudioFormat ogg_codec(const Head& head) noexcept {
                : AudioFormat::unknown;
 }
 
+// ISO/IEC 14496-12 section 4.3, and the boxes that older QuickTime files begin with.
+AudioFormat box_format(const Head& head) noexcept {
+    if (head.has(4, "ftyp")) {
+        return head.has(8, "3g") ? AudioFormat::three_gp : AudioFormat::mp4;
+    }
+    constexpr std::string_view boxes[] = {"moov", "mdat", "free", "skip", "wide"};
+    const bool is_box = std::any_of(std::begin(boxes), std::end(boxes),
+                                    [&](std::string_view box) { return head.has(4, box); });
+    return is_box ? AudioFormat::mp4 : AudioFormat::unknown;
+}
+
+// RFC 8794 section 11.2.4: EBML's DocType stands among the first few elements.
+AudioFormat ebml_format(const Head& head) noexcept {
+    const std::string_view text(head.data.data(), std::min<std::size_t>(head.size, 64));
+    return text.find("webm") != std::string_view::npos ? AudioFormat::webm : AudioFormat::matroska;
+}
+
 AudioFormat format_of(const Head& head) noexcept {
     using namespace std::string_view_literals;
     if (head.has(0, "RIFF") || head.has(0, "RIFX")) {
@@ -67,6 +80,9 @@ AudioFormat format_of(const Head& head) noexcept {
     if (head.has(0, "RF64")) {
         return head.has(8, "WAVE") ? AudioFormat::rf64 : AudioFormat::unknown;
     }
+    if (head.has(0, "\x1a\x45\xdf\xa3")) {
+        return ebml_format(head);
+    }
     struct Magic {
         std::string_view bytes;
         AudioFormat format;
@@ -76,13 +92,15 @@ AudioFormat format_of(const Head& head) noexcept {
         {"caff"sv, AudioFormat::caf},
         {".snd"sv, AudioFormat::au},
         {"dns."sv, AudioFormat::au},
+        {"#!AMR"sv, AudioFormat::amr},
+        {"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"sv, AudioFormat::wma},
         {"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"sv, AudioFormat::w64}};
     for (const Magic& magic : magics) {
         if (head.has(0, magic.bytes)) {
             return magic.format;
         }
     }
-    return AudioFormat::unknown;
+    return box_format(head);
 }
 
 }  // namespace
@@ -100,15 +118,13 @@ Sniffed sniff(Bytes file) noexcept {
         return {AudioFormat::flac, behind_tags};
     }
     const std::size_t window = behind_tags > 0 ? tagged_window_bytes : mpeg_window_bytes;
+    if (const auto frame = first_adts_frame(file, behind_tags, window)) {
+        return {AudioFormat::aac, *frame};
+    }
     if (const auto frame = first_mpeg_frame(file, behind_tags, window)) {
         return {AudioFormat::mp3, *frame};
     }
     return {};
-}
-
-std::string_view name_of(AudioFormat format) noexcept {
-    const auto i = static_cast<std::size_t>(format);
-    return i < names.size() ? names[i] : names[0];
 }
 
 }  // namespace sonogate::audio

@@ -7,11 +7,12 @@
 #include <string_view>
 
 #include "base/bytes.hpp"
-#include "shm/layout.hpp"
+#include "shm/audio_format.hpp"
 
 namespace sonogate::audio {
 
 using shm::AudioFormat;
+using shm::name_of;
 
 // What the bytes are, and where the format begins (after ID3v2 tags, which may stand before MP3 and
 // FLAC).
@@ -24,8 +25,5 @@ struct Sniffed {
 // only make the answer wrong. MP3 is believed after two frame headers that agree, or one frame that
 // ends the file.
 Sniffed sniff(Bytes file) noexcept;
-
-// "wav", "flac", "ogg-vorbis" …; "unknown" for what is none.
-std::string_view name_of(AudioFormat format) noexcept;
 
 }  // namespace sonogate::audio

@@ -63,6 +63,28 @@ std::uint32_t xing_frames(Bytes file, std::size_t at, const MpegFrame& frame) no
            b[11];
 }
 
+struct AdtsFrame {
+    std::uint32_t kind = 0;  // version, profile, rate and channels: the same in all of a stream
+    std::size_t bytes = 0;
+};
+
+std::optional<AdtsFrame> adts_frame_at(Bytes file, std::size_t at) noexcept {
+    constexpr std::size_t header_bytes = 7;
+    constexpr unsigned rates = 13;  // table 35
+    const auto raw = copy_at<header_bytes>(file, at);
+    if (!raw) {
+        return std::nullopt;
+    }
+    const auto& b = *raw;
+    const std::size_t bytes =
+        (std::size_t{b[3]} & 3U) << 11U | std::size_t{b[4]} << 3U | std::size_t{b[5]} >> 5U;
+    if (b[0] != 0xFFU || (b[1] & 0xF6U) != 0xF0U || ((b[2] >> 2U) & 15U) >= rates ||
+        bytes <= header_bytes) {
+        return std::nullopt;
+    }
+    return AdtsFrame{std::uint32_t{b[1]} << 16U | (b[2] & 0xFDU) << 8U | (b[3] & 0xC0U), bytes};
+}
+
 }  // namespace
 
 std::optional<MpegFrame> mpeg_frame_at(Bytes file, std::size_t at) noexcept {
@@ -127,6 +149,29 @@ std::optional<std::size_t> first_mpeg_frame(Bytes file, std::size_t from,
         const auto third = mpeg_frame_at(file, at + first->bytes + second->bytes);
         if (at == from || (third && third->same_stream(*first))) {
             return at;
+        }
+    }
+    return std::nullopt;
+}
+
+std::optional<std::size_t> first_adts_frame(Bytes file, std::size_t from,
+                                            std::size_t window_bytes) noexcept {
+    constexpr int agreeing = 3;
+    const std::size_t end = std::min(file.size(), from > file.size() ? from : from + window_bytes);
+    for (std::size_t begin = from; begin < end; ++begin) {
+        const auto first = adts_frame_at(file, begin);
+        std::size_t at = begin;
+        int frames = 0;
+        while (frames < agreeing && first) {
+            const auto frame = adts_frame_at(file, at);
+            if (!frame || frame->kind != first->kind) {
+                break;
+            }
+            ++frames;
+            at += frame->bytes;
+        }
+        if (frames == agreeing || (frames > 0 && begin == from && at >= file.size())) {
+            return begin;
         }
     }
     return std::nullopt;

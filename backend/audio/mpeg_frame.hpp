@@ -1,7 +1,7 @@
-// MPEG audio frame headers (ISO/IEC 11172-3 section 2.4.1.3, 13818-3 section 2.4.2.3) and ID3v2
-// tags, as far as telling them from other bytes needs it.
+// MPEG audio frame headers (ISO/IEC 11172-3 section 2.4.1.3, 13818-3 section 2.4.2.3), those of AAC
+// in ADTS (13818-7 section 6.2), and ID3v2 tags, as far as telling them from other bytes needs it.
 //
-// For: sniffing MP3, and seeing where its frames end. Not for: decoding.
+// For: sniffing MP3 and ADTS, and seeing where frames end. Not for: decoding.
 #pragma once
 
 #include <cstddef>
@@ -26,6 +26,11 @@ struct MpegFrame {
 // The frame whose header stands at `at`; nullopt where none does (free-format streams included).
 // The frame may end behind the bytes.
 std::optional<MpegFrame> mpeg_frame_at(Bytes file, std::size_t at) noexcept;
+
+// Where the first of three ADTS frames that agree begins, within `window_bytes` behind `from`;
+// fewer only where they begin at `from` and end the file.
+std::optional<std::size_t> first_adts_frame(Bytes file, std::size_t from,
+                                            std::size_t window_bytes) noexcept;
 
 // Where the bytes behind all ID3v2 tags at the front begin (ID3v2.4 section 3.1); may lie behind
 // the end.

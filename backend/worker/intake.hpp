@@ -16,6 +16,7 @@
 #include "audio/decoder.hpp"
 #include "base/bytes.hpp"
 #include "base/result.hpp"
+#include "shm/layout.hpp"
 #include "worker/parameters.hpp"
 
 namespace sonogate::worker {
@@ -56,7 +57,7 @@ class Intake {
     }  // NaN, infinite, ≥ 2^40: taken as 0
     std::uint64_t decode_us() const noexcept { return decode_ns_ / 1000U; }  // spent in the decoder
 
-    // Where the header tells the length: an upper bound of the frames that next() will hand out.
+    // Where the header tells the length: about how many frames next() will hand out.
     std::optional<std::uint64_t> expected_frames() const noexcept;
 
     // 64 lower-case hex digits: SHA-256 of the file's bytes. Computed once. Errors: cancelled.

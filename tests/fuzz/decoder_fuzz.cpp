@@ -2,11 +2,14 @@
 #include "audio/decoder.hpp"
 
 #include <array>
+#include <new>
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+namespace {
+
+void decode(const std::uint8_t* data, std::size_t size) {
     auto decoder = sonogate::audio::open_decoder(std::as_bytes(std::span(data, size)));
     if (!decoder) {
-        return 0;
+        return;
     }
     const auto& info = (*decoder)->info();
     if (info.channels == 0 || info.sample_rate_hz == 0) {
@@ -22,6 +25,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         if (*read > frames) {
             __builtin_trap();
         }
+    }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    try {
+        decode(data, size);
+    } catch (const std::bad_alloc&) {
+        return 0;  // a header that asks for more memory than there is: job-too-large
     }
     return 0;
 }

@@ -8,6 +8,7 @@ import json
 import pathlib
 import struct
 import subprocess
+import tempfile
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 
@@ -23,6 +24,14 @@ def audio(*options):
     return subprocess.run(
         ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=440:duration=0.05:sample_rate=8000", "-bitexact", *options, "-"],
         check=True, stdout=subprocess.PIPE).stdout
+
+
+def mp4(*options):
+    """The same in MP4, which needs a file to go back in."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "x.mp4"
+        audio(*options, str(path), "-f", "null")
+        return path.read_bytes()
 
 
 def param(number, value):
@@ -63,5 +72,14 @@ put("decoder", "mp3", audio("-f", "mp3", "-ar", "16000"))
 put("decoder", "vorbis", audio("-f", "ogg", "-c:a", "libvorbis"))
 put("decoder", "opus", audio("-f", "ogg", "-c:a", "libopus", "-ar", "48000"))
 put("decoder", "w64", audio("-f", "w64"))
+put("decoder", "adts", audio("-f", "adts", "-c:a", "aac"))
+put("decoder", "mp4", mp4("-c:a", "aac"))
+put("decoder", "mp4-fragments", audio("-f", "mp4", "-c:a", "aac", "-movflags", "frag_keyframe+empty_moov"))
+put("decoder", "mp4-alac", mp4("-c:a", "alac"))
+put("decoder", "webm", audio("-f", "webm", "-c:a", "libopus", "-ar", "48000", "-live", "1"))
+put("decoder", "matroska-vorbis", audio("-f", "matroska", "-c:a", "libvorbis"))
+put("decoder", "matroska-flac", audio("-f", "matroska", "-c:a", "flac"))
+put("decoder", "wma", audio("-f", "asf", "-c:a", "wmav2"))
+put("decoder", "amr", b"#!AMR\n" + bytes([0x3C] + [0x55] * 31) * 3)
 put("packing", "empty", b"SGFP" + struct.pack("<BBHIfII", 1, 0, 8000, 1000, 0.0, 0, 0))
 put("record", "magic", b"SGRC" + struct.pack("<BBHIdQ", 1, 0, 0, 5, 1e-6, 1000) + struct.pack("<IIII", 2, 0, 0, 0)[:4] + b"{}" + struct.pack("<III", 0, 0, 0))

@@ -91,6 +91,17 @@ ENCODERS = {
     "mp3-vbr": ("lame --quiet -V 2 {in} {out}", "mp3", "mp3", False),
     "mp3-ffmpeg": ("ffmpeg -v error -y -i {in} -b:a 160k {out}", "mp3", "mp3", False),
     "w64": ("sox {in} {out}", "w64", "w64", True),
+    "aac-adts": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k {out}", "aac", "aac", False),
+    "m4a": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k {out}", "m4a", "mp4", False),
+    "m4a-moov-first": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k -movflags +faststart {out}", "m4a", "mp4", False),
+    "mp4-fragments": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k -movflags frag_keyframe+empty_moov {out}", "mp4", "mp4", False),
+    "m4a-alac": ("ffmpeg -v error -y -i {in} -c:a alac {out}", "m4a", "mp4", True),
+    "mov-pcm": ("ffmpeg -v error -y -i {in} -c:a pcm_s16le {out}", "mov", "mp4", True),
+    "webm-opus": ("ffmpeg -v error -y -i {in} -c:a libopus -b:a 128k {out}", "webm", "webm", False),
+    "webm-opus-live": ("ffmpeg -v error -y -i {in} -c:a libopus -b:a 128k -f webm -live 1 {out}", "webm", "webm", False),
+    "matroska-vorbis": ("ffmpeg -v error -y -i {in} -c:a libvorbis -q:a 6 {out}", "mka", "matroska", False),
+    "matroska-flac": ("ffmpeg -v error -y -i {in} -c:a flac {out}", "mka", "matroska", True),
+    "wma": ("ffmpeg -v error -y -i {in} -c:a wmav2 -b:a 160k {out}", "wma", "wma", False),
 }
 
 

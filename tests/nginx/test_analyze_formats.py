@@ -1,12 +1,13 @@
-"""Real files of every format that libsndfile reads, made by their own encoders."""
+"""Real files of every format, made by their own encoders."""
 
 import hashlib
+import os
 
 import numpy
 import pytest
 
-from contract import assert_job_answer
-from sounds import ENCODERS, encode, tone, wav
+from contract import assert_job_answer, assert_problem
+from sounds import ENCODERS, encode, run, tone, wav
 
 LEFT_HZ, RIGHT_HZ = 1000.0, 1500.0
 
@@ -37,7 +38,7 @@ def test_a_file_gives_its_true_facts_and_tones(server, stereo, name):
     assert out["peaks"][0]["amplitude"] == pytest.approx(0.25, rel=0.01 if lossless else 0.1)
 
 
-@pytest.mark.parametrize("name", ["wav", "flac", "ogg-vorbis", "ogg-opus", "mp3-cbr"])
+@pytest.mark.parametrize("name", ["wav", "flac", "ogg-vorbis", "ogg-opus", "mp3-cbr", "m4a", "webm-opus"])
 @pytest.mark.parametrize("disguise", [("audio/x-nonsense", "x"), ("image/png", "a.png"), ("text/plain", "a.txt")])
 def test_the_bytes_decide_not_the_name_or_the_type(server, stereo, name, disguise):
     file = stereo if name == "wav" else encode(name, stereo)
@@ -63,3 +64,93 @@ def test_more_than_two_channels_are_mixed(server, channels):
     out = assert_job_answer(server.post("/v1/analyze", data=wav(numpy.stack([one] * channels, axis=1))), "analyze")
     assert out["audio"]["channels"] == channels
     assert out["peaks"][0]["amplitude"] == pytest.approx(0.4, rel=0.01)
+
+
+# Opus and Vorbis in Ogg have an exact end, which libavformat 5.1 misses by a block for Vorbis: the encoder's length is
+# the truth. For the others it is what ffmpeg decodes.
+EXACT = ["ogg-vorbis", "ogg-vorbis-ffmpeg", "ogg-opus"]
+BY_LIBAV = ["aac-adts", "m4a", "m4a-moov-first", "mp4-fragments", "m4a-alac", "webm-opus", "webm-opus-live", "matroska-vorbis", "wma"]
+
+
+def decoded_by_ffmpeg(file, tmp_path, name):
+    path = tmp_path / ("x." + ENCODERS[name][1])
+    path.write_bytes(file)
+    raw = run("ffmpeg", "-v", "error", "-i", str(path), "-map", "0:a:0", "-f", "s16le", "-")
+    return numpy.frombuffer(raw, "<i2").reshape(-1, 2)
+
+
+@pytest.mark.parametrize("name", EXACT + BY_LIBAV)
+def test_as_many_frames_as_there_are_and_the_first_in_its_place(server, tmp_path, name):
+    silence = numpy.zeros(22050)
+    source = wav(numpy.stack([numpy.concatenate([silence, tone(LEFT_HZ, 1.5, 0.5), silence])] * 2, axis=1))
+    file = encode(name, source)
+    expected = decoded_by_ffmpeg(file, tmp_path, name)
+    out = assert_job_answer(server.post("/v1/analyze", data=file), "analyze")
+    rate_hz = out["audio"]["sample_rate_hz"]
+    frames = 2.5 * rate_hz if name in EXACT else len(expected)
+    assert out["audio"]["frames"] == frames
+    assert not out["audio"].get("truncated", False)
+    # Everything before the tone, less 10 ms for what a codec smears: silent here where it is silent in ffmpeg's.
+    onset = numpy.flatnonzero(numpy.abs(expected[:, 0]) > 1600)[0]
+    before = assert_job_answer(
+        server.post("/v1/analyze", params={"duration_s": onset / rate_hz - 0.01}, data=file), "analyze")
+    after = assert_job_answer(
+        server.post("/v1/analyze", params={"start_s": onset / rate_hz + 0.01, "duration_s": 0.05}, data=file), "analyze")
+    assert before["levels"]["rms_dbfs"] < -45
+    assert after["levels"]["rms_dbfs"] == pytest.approx(-9.03, abs=0.7)  # 0.5: 20 log10(0.5 / sqrt 2)
+
+
+def test_amr_keeps_its_pauses_in_place(server, tmp_path):
+    """A pause is a frame without speech, which libavcodec does not decode: it is silence here, and no damage."""
+    speech = numpy.concatenate([numpy.zeros(16000), tone(600, 1, 0.5, 8000), numpy.zeros(16000), tone(900, 1, 0.5, 8000)])
+    (tmp_path / "in.wav").write_bytes(wav(speech, 8000))
+    run("sox", str(tmp_path / "in.wav"), str(tmp_path / "out.amr-nb"))
+    file = (tmp_path / "out.amr-nb").read_bytes()
+    os.rename(tmp_path / "out.amr-nb", tmp_path / "out.amr")
+    run("ffmpeg", "-v", "error", "-i", str(tmp_path / "out.amr"), "-c", "copy", str(tmp_path / "out.3gp"))
+    for content, family in [(file, "amr"), ((tmp_path / "out.3gp").read_bytes(), "3gp")]:
+        out = assert_job_answer(server.post("/v1/analyze", data=content), "analyze")
+        assert (out["audio"]["format"], out["audio"]["codec"]) == (family, "amr-nb")
+        assert (out["audio"]["sample_rate_hz"], out["audio"]["channels"]) == (8000, 1)
+        assert out["audio"]["duration_s"] == pytest.approx(6.0, abs=0.06)
+        assert not out["audio"].get("truncated", False)
+        second = assert_job_answer(server.post("/v1/analyze?start_s=5.2&duration_s=0.6", data=content), "analyze")
+        assert second["peaks"][0]["frequency_hz"] == pytest.approx(900, abs=5)
+
+
+def test_the_audio_of_a_video_is_taken_and_a_silent_film_is_undecodable(server, stereo, tmp_path):
+    (tmp_path / "in.wav").write_bytes(stereo)
+    picture = ["-f", "lavfi", "-i", "testsrc=d=4:s=64x64:r=5"]
+    for suffix, family in [("mp4", "mp4"), ("mkv", "matroska"), ("webm", "webm")]:
+        film, mute = str(tmp_path / f"film.{suffix}"), str(tmp_path / f"mute.{suffix}")
+        run("ffmpeg", "-v", "error", *picture, "-i", str(tmp_path / "in.wav"), film)
+        run("ffmpeg", "-v", "error", *picture, mute)
+        with open(film, "rb") as file:
+            out = assert_job_answer(server.post("/v1/analyze", data=file.read()), "analyze")
+        assert out["audio"]["format"] == family
+        assert out["audio"]["duration_s"] == pytest.approx(4.0, abs=0.08)
+        with open(mute, "rb") as file:
+            assert_problem(server.post("/v1/analyze", data=file.read()), 422, "undecodable")
+
+
+@pytest.mark.parametrize("name", ["aac-adts", "m4a-moov-first", "webm-opus", "matroska-vorbis", "wma", "ogg-opus"])
+def test_a_cut_file_gives_what_is_there_and_says_so(server, stereo, name):
+    file = encode(name, stereo)
+    out = assert_job_answer(server.post("/v1/analyze", data=file[: len(file) * 6 // 10]), "analyze")
+    assert 1.5 < out["audio"]["duration_s"] < 3.5
+    # ADTS and a live Matroska stream say nowhere how much there should be; a last frame that is cut can be seen.
+    if name not in ("aac-adts",):
+        assert out["audio"]["truncated"] is True
+
+
+def test_an_mp4_whose_index_is_cut_off_is_undecodable(server, stereo):
+    file = encode("m4a", stereo)  # its moov box stands at the end
+    assert_problem(server.post("/v1/analyze", data=file[: len(file) // 2]), 422, "undecodable")
+
+
+def test_a_codec_that_is_not_listed_is_undecodable_and_playlists_are_no_audio(server, stereo, tmp_path):
+    (tmp_path / "in.wav").write_bytes(stereo)
+    ac3 = run("ffmpeg", "-v", "error", "-i", str(tmp_path / "in.wav"), "-c:a", "ac3", "-f", "matroska", "-")
+    assert_problem(server.post("/v1/analyze", data=ac3), 422, "undecodable")
+    for text in [b"#EXTM3U\nfile:///etc/passwd\n", b"ffconcat version 1.0\nfile /etc/passwd\n", b"<?xml version='1.0'?><MPD/>"]:
+        assert_problem(server.post("/v1/analyze", data=text), 415, "unsupported-format")
