@@ -23,6 +23,7 @@ SERVERS = (
     + virtual("none")
     + virtual("keyed", LISTED, "sonogate_keys keys; limit_req_status 429;")
     + virtual("shut", LISTED, "deny all;")
+    + virtual("except", LISTED, "limit_except POST { deny all; }")
     + virtual("basic", LISTED, "auth_basic closed; auth_basic_user_file keys;")
     + virtual("limited", LISTED, "limit_req zone=once; limit_req_status 429;")
     + virtual("returns", LISTED, "if ($arg_fail) { return 500; }")
@@ -172,10 +173,12 @@ def test_a_preflight_is_204_with_the_methods_of_its_path(gate, path, methods):
     assert answer.headers["X-Request-Id"] and varies(answer)
 
 
-@pytest.mark.parametrize("host", ["keyed", "shut", "basic"])
+@pytest.mark.parametrize("host", ["keyed", "shut", "basic", "except"])
 def test_a_preflight_needs_no_key_password_or_address(gate, host):
     assert preflight(gate, host).status_code == 204
-    assert ask(gate, host).status_code in (401, 403)
+    refused = ask(gate, host, path="/v1/tracks", method="GET")
+    assert refused.status_code in (401, 403)
+    assert_readable(refused)
 
 
 def test_options_without_the_request_method_is_no_preflight(gate):

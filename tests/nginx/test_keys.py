@@ -8,8 +8,10 @@ import stat
 import subprocess
 
 import pytest
+import requests
 
 from contract import assert_job_answer, assert_problem, strict_json
+from raw_http import RawConnection
 from served import BUILD, Served, reachable_folder, virtual, wait_until
 from sounds import tone, wav
 
@@ -34,6 +36,7 @@ SERVERS = (
     + virtual("read", "sonogate_keys keys;")
     + virtual("off", "sonogate_keys keys;", "sonogate_keys off;")
     + virtual("none", "")
+    + virtual("many", "sonogate_keys many;")
     + virtual("any", f"satisfy any; {BASIC} sonogate_keys keys; sonogate_catalog write;")
     + virtual("all", f"{BASIC} sonogate_keys keys; sonogate_catalog write;")
     + virtual("address", "satisfy any; deny all; sonogate_keys keys;")
@@ -49,6 +52,7 @@ def gate(tmp_path_factory):
     folder = reachable_folder(tmp_path_factory, "keys")
     (folder / "keys").write_text(key_file(ROLES))
     os.chmod(folder / "keys", 0o600)
+    (folder / "many").write_text("".join(f"n{i} {hashlib.sha256(str(i).encode()).hexdigest()}\n" for i in range(10_000)))
     (folder / "users").write_text("user:{PLAIN}password\n")
     served = Served(folder, http=WHO + SERVERS)
     try:
@@ -99,9 +103,13 @@ def test_a_key_is_let_in_however_it_is_sent(gate, headers):
     assert_job_answer(ask(gate, "keys", headers=headers), "analyze")
 
 
-def test_every_key_of_the_file_is_found(gate):
-    for name in ROLES:
-        assert ask(gate, "keys", key=key_of(name), method="GET", path="/metrics").status_code in (200, 403)
+def test_every_key_of_a_long_file_is_found_and_no_other(gate):
+    with requests.Session() as session:
+        for i in [*range(40), *range(9_960, 10_000)]:
+            answer = session.get(gate.base + "/v1/tracks", headers={"Host": "many", "X-Api-Key": str(i)}, timeout=20)
+            assert answer.headers["X-Who"] == f"n{i} 1 "
+        for other in ("10000", "-1", "00", "0x"):
+            assert session.get(gate.base + "/v1/tracks", headers={"Host": "many", "X-Api-Key": other}, timeout=20).status_code == 401
 
 
 def test_health_and_ready_need_no_key(gate):
@@ -159,8 +167,6 @@ def test_keys_are_inherited_and_switched_off(gate):
 
 def test_no_body_is_asked_for_before_the_key_was_seen(gate):
     """Nor upload memory: the refusal comes before the ticket."""
-    from raw_http import RawConnection
-
     with RawConnection(gate.port) as connection:
         connection.send(b"POST /v1/analyze HTTP/1.1\r\nHost: keys\r\nContent-Length: 20000000\r\nExpect: 100-continue\r\n\r\n")
         answer = connection.answer()
