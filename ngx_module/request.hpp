@@ -25,10 +25,10 @@ enum class Stage : std::uint8_t {
     answered,
 };
 
-// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): the request's pool ends it, nobody
-// else
 class Request final : public JobOwner {
   public:
+    virtual ~Request();  // the pool of the request ends it, nobody else
+
     // The request's, made at first need; null where memory is short.
     static Request* of(ngx_http_request_t* r) noexcept;
     // … or null where there is none.
@@ -89,7 +89,6 @@ class Request final : public JobOwner {
 
   private:
     explicit Request(ngx_http_request_t* request) noexcept;
-    ~Request();
     void choose_request_id() noexcept;
     ngx_int_t answer_preflight() noexcept;
     ngx_int_t ask_for_ticket(std::uint64_t need_bytes) noexcept;
