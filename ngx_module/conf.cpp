@@ -193,6 +193,9 @@ ngx_command_t commands[] = {
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
      ngx_conf_set_enum_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, rate_headers),
      rate_header_styles},
+    {ngx_string("sonogate_cache"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG,
+     ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, cache), nullptr},
     ngx_null_command};
 
 ngx_str_t place_in_conf(ngx_conf_t* cf) noexcept {
@@ -232,6 +235,7 @@ void* create_loc_conf(ngx_conf_t* cf) noexcept {
     loc->hosts = static_cast<ngx_array_t*>(NGX_CONF_UNSET_PTR);
     loc->security_headers = NGX_CONF_UNSET_UINT;
     loc->rate_headers = NGX_CONF_UNSET_UINT;
+    loc->cache = NGX_CONF_UNSET;
     return loc;
 }
 
@@ -254,6 +258,7 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     if (char* merged = merge_rates(cf, from, loc); merged != NGX_CONF_OK) {
         return merged;
     }
+    ngx_conf_merge_value(loc.cache, from.cache, 1);
     inherit_pass(cf, from, loc);
     if (loc.pool_name.data == nullptr) {
         return NGX_CONF_OK;

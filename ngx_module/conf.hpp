@@ -44,6 +44,7 @@ struct LocConf {
     ngx_uint_t security_headers;  // SecurityHeaders, or unset where nobody said
     Rates* rates;                 // null: none
     ngx_uint_t rate_headers;      // RateHeaders
+    ngx_flag_t cache;             // where the pool has a result_cache
 };
 
 extern ngx_command_t commands[];

@@ -75,7 +75,7 @@ void add_job_headers(const Request& request, AnswerHeaders& headers) noexcept {
     timing.text(", compute;dur=").milliseconds(times.compute_us);
     timing.text(", search;dur=").milliseconds(times.search_us);
     headers.set_copy("Server-Timing", timing.view());
-    headers.set("Cache-Status", "sonogate; fwd=miss");
+    headers.set("Cache-Status", request.from_cache ? "sonogate; hit" : "sonogate; fwd=miss");
     if (request.r->headers_out.status == NGX_HTTP_CREATED && request.track_id.len != 0) {
         TextBuffer location(room);
         location.text("/v1/tracks/").text(view(request.track_id));

@@ -175,6 +175,7 @@ ngx_int_t Request::content() noexcept {
         }
         return rc;
     }
+    prepare_cache();
     body_taken_ = true;
     stage = Stage::receiving;
     r->request_body_no_buffering = 1;
@@ -276,7 +277,7 @@ bool Request::set_track_id(shm::Submission& out, Failure& why) noexcept {
     return true;
 }
 
-// Hands the job over. NGX_DONE, or what refuse() said.
+// Hands the job over: NGX_DONE. Else what refuse() said, or the answer that was there already.
 ngx_int_t Request::submit() noexcept {
     shm::Submission out;
     out.endpoint = route.endpoint;
@@ -295,6 +296,9 @@ ngx_int_t Request::submit() noexcept {
     Failure why;
     if (!set_track_id(out, why)) {
         return refuse(why);
+    }
+    if (add_cache_key(out) && take_from_cache(out.cache_key)) {
+        return send_reply();
     }
     stage = Stage::working;
     submitted_us = now_us();

@@ -140,6 +140,25 @@ const shm::LinkDown* Link::published() const noexcept {
     return state_ == State::up ? &memory_->down() : nullptr;
 }
 
+const LinkMemory* Link::cache() const noexcept {
+    const bool wanted = pool_.settings.result_cache_bytes != 0;
+    return wanted && state_ == State::up && memory_->cache_segment ? memory_.get() : nullptr;
+}
+
+void Link::count_lookup() noexcept {
+    auto& lookups = memory_->up().cache_lookups;
+    lookups.store(lookups.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+// The broker learns of it when it next runs: recency is worth no wake-up.
+void Link::count_hit(std::uint32_t entry) noexcept {
+    shm::LinkUp& up = memory_->up();
+    const std::uint64_t hits = up.cache_hits.load(std::memory_order_relaxed);
+    up.hit_entries[hits % shm::noted_hits].store(entry, std::memory_order_relaxed);
+    // release pairs with the broker's acquire: it sees the entry that it counts.
+    up.cache_hits.store(hits + 1, std::memory_order_release);
+}
+
 // ---- out
 
 void Link::send_job(Job& job) noexcept {

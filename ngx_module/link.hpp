@@ -6,8 +6,10 @@
 #pragma once
 
 #include "ngx_module/conf.hpp"
+#include "ngx_module/content_hash.hpp"
 #include "ngx_module/pending.hpp"
 #include "ngx_module/slab.hpp"
+#include "shm/cache.hpp"
 #include "shm/doorbell.hpp"
 #include "shm/message.hpp"
 #include "shm/ring.hpp"
@@ -24,6 +26,9 @@ struct LinkMemory {
     shm::Mapping down_segment;
     shm::Mapping results;
     std::uint64_t epoch = 0;
+    shm::Mapping cache_segment;  // of no size where there is no result cache
+    shm::CacheReader cache;
+    ContentHash::Key cache_hash_key{};
 
     shm::LinkUp& up() const noexcept { return *up_segment.as<shm::LinkUp>(); }
     const shm::LinkDown& down() const noexcept {
@@ -68,6 +73,11 @@ class Link {
     // What the broker publishes; null while there is no link.
     const shm::LinkDown* published() const noexcept;
 
+    // The connection's result cache with its hash key; null while there is none.
+    const LinkMemory* cache() const noexcept;
+    void count_lookup() noexcept;
+    void count_hit(std::uint32_t entry) noexcept;
+
     // nginx is about to exit.
     void close() noexcept;
 
@@ -83,6 +93,7 @@ class Link {
     bool watch(int fd) noexcept;
     void retry_later(const char* why, int error) noexcept;
     bool take_welcome(shm::Message& message) noexcept;
+    bool take_cache(const shm::Welcome& welcome, int fd) noexcept;
     void come_up() noexcept;
     void go_down(const char* why) noexcept;
     void on_timer() noexcept;

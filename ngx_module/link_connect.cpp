@@ -206,10 +206,11 @@ bool Link::take_welcome(shm::Message& message) noexcept {
                       static_cast<ngx_uint_t>(refused->errc));
         return false;
     }
-    const auto welcome = message.as<shm::Welcome>(2);
+    const auto welcome = message.as<shm::Welcome>(message.fd_count);
     if (!welcome || welcome->kind != shm::MessageKind::welcome ||
         welcome->magic_number != shm::magic || welcome->version != shm::layout_version ||
-        welcome->errc != 0 || welcome->epoch == 0) {
+        welcome->errc != 0 || welcome->epoch == 0 ||
+        message.fd_count != (welcome->cache_bytes != 0 ? 3U : 2U)) {
         return false;
     }
     auto down = shm::map_peer_segment(message.fds[0].get(), sizeof(shm::LinkDown));
@@ -220,8 +221,24 @@ bool Link::take_welcome(shm::Message& message) noexcept {
     memory_->down_segment = std::move(*down);
     memory_->results = std::move(*results);
     memory_->epoch = welcome->epoch;
+    if (welcome->cache_bytes != 0 && !take_cache(*welcome, message.fds[2].get())) {
+        return false;
+    }
     const shm::SegmentHeader header = memory_->down().header;
     return header.magic == shm::magic && header.version == shm::layout_version;
+}
+
+// The size alone says how it is divided; no number in the segment does.
+bool Link::take_cache(const shm::Welcome& welcome, int fd) noexcept {
+    const auto shape = shm::CacheShape::of(welcome.cache_bytes);
+    auto segment = shm::map_peer_segment(fd, welcome.cache_bytes);
+    if (shape.entries == 0 || shape.bytes() > welcome.cache_bytes || !segment) {
+        return false;
+    }
+    memory_->cache_segment = std::move(*segment);
+    memory_->cache = shm::CacheReader(memory_->cache_segment.data(), shape);
+    memory_->cache_hash_key = welcome.cache_hash_key;
+    return true;
 }
 
 void Link::come_up() noexcept {

@@ -204,7 +204,9 @@ void Link::forget_sent() noexcept {
             ++job->resubmissions;
             job->submission.flags |= shm::submission_resubmitted;
         }
-        job->submission.flags &= static_cast<std::uint16_t>(~shm::submission_has_ticket);
+        // The next daemon knows neither the ticket nor the cache's key.
+        job->submission.flags &=
+            static_cast<std::uint16_t>(~(shm::submission_has_ticket | shm::submission_cacheable));
         job->sent = false;
     }
 }

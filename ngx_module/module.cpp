@@ -13,6 +13,7 @@
 //   slab                 the memory that bodies are received into
 //   link, link_connect   the socket and the rings to the daemon; pending: jobs without an answer
 //   trace                the traceparent of a request
+//   result_cache         answers that are there already; content_hash, cache_control
 //   reply                a job's result, sent from where the backend wrote it
 //   headers              those of a request found, those of an answer added
 //   security_headers     what browsers shall not do with an answer

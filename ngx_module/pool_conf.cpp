@@ -12,6 +12,7 @@ namespace sonogate::ngx_module {
 namespace {
 
 constexpr std::uint64_t longest_deadline_ms = 7ULL * 24 * 3600 * 1000;
+constexpr std::uint32_t default_cache_ttl_ms = 3'600'000;
 
 struct Setting {
     std::string_view name;
@@ -43,6 +44,12 @@ bool read_time(ngx_str_t text, std::uint32_t& out_ms) noexcept {
     }
     out_ms = static_cast<std::uint32_t>(ms);
     return true;
+}
+
+// `name` with its `=`.
+bool read_named_time(const ngx_str_t& text, std::string_view name, std::uint32_t& out_ms) noexcept {
+    return view(text).starts_with(name) &&
+           read_time({text.len - name.size(), text.data + name.size()}, out_ms);
 }
 
 bool read_size(ngx_str_t text, std::uint64_t least, std::uint64_t& out) noexcept {
@@ -80,16 +87,10 @@ const char* set_queue(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> argume
     if (!read_number(arguments[0], 1'000'000, pool.settings.queue_jobs)) {
         return "must be a number of jobs from 1 to 1000000";
     }
-    if (arguments.size() == 1) {
-        return nullptr;
-    }
-    constexpr std::string_view prefix = "timeout=";
-    if (!view(arguments[1]).starts_with(prefix)) {
-        return "knows only timeout= after the number";
-    }
-    const ngx_str_t time = {arguments[1].len - prefix.size(), arguments[1].data + prefix.size()};
-    return read_time(time, pool.settings.queue_timeout_ms) ? nullptr
-                                                           : "has a timeout that is no time";
+    return arguments.size() == 1 ||
+                   read_named_time(arguments[1], "timeout=", pool.settings.queue_timeout_ms)
+               ? nullptr
+               : "takes timeout= and a time above zero after the number";
 }
 
 const char* set_deadline(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
@@ -110,6 +111,19 @@ const char* set_upload_memory(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t
                : "must be a size of at least 1m";
 }
 
+const char* set_result_cache(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
+    if (!read_size(arguments[0], 1U << 20U, pool.settings.result_cache_bytes)) {
+        return "must be a size of at least 1m";
+    }
+    pool.settings.result_cache_ttl_ms = default_cache_ttl_ms;
+    if (arguments.size() == 1) {
+        return nullptr;
+    }
+    return read_named_time(arguments[1], "ttl=", pool.settings.result_cache_ttl_ms)
+               ? nullptr
+               : "takes ttl= and a time above zero, of 7 days at the most, after the size";
+}
+
 const char* set_catalog(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
     constexpr std::string_view scheme = "sqlite:";
     const std::string_view url = view(arguments[0]);
@@ -124,13 +138,14 @@ const char* set_catalog(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> argu
     return nullptr;
 }
 
-constexpr std::array<Setting, 7> settings = {{
+constexpr std::array<Setting, 8> settings = {{
     {"socket", 1, set_socket},
     {"workers", 1, set_workers},
     {"queue", 2, set_queue},
     {"job_deadline", 1, set_deadline},
     {"job_memory", 1, set_job_memory},
     {"upload_memory", 1, set_upload_memory},
+    {"result_cache", 2, set_result_cache},
     {"catalog", 1, set_catalog},
 }};
 

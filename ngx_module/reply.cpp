@@ -17,7 +17,7 @@ bool has_timing(shm::Endpoint endpoint) noexcept {
            endpoint == shm::Endpoint::fingerprint;
 }
 
-// `{"request_id":…,"timing_ms":{…},"cache":"miss",` in place of the result's first byte.
+// `{"request_id":…,"timing_ms":{…},"cache":"…",` in place of the result's first byte.
 void write_prefix(const Request& request, bool has_members, TextBuffer& out) noexcept {
     const std::uint64_t now = now_us();
     const shm::StageTimes& times = request.reply.completion.times;
@@ -33,7 +33,8 @@ void write_prefix(const Request& request, bool has_members, TextBuffer& out) noe
     }
     out.text(",\"total\":").milliseconds(now - request.started_us);
     out.text(",\"after_last_byte\":").milliseconds(now - upload.last_byte_us());
-    out.text("},\"cache\":\"miss\"").text(has_members ? "," : "");
+    out.text("},\"cache\":").json_string(request.from_cache ? "hit" : "miss");
+    out.text(has_members ? "," : "");
 }
 
 ngx_chain_t* link_of_buffer(ngx_pool_t* pool, ngx_buf_t*& buffer) noexcept {

@@ -236,7 +236,10 @@ void Request::note(const shm::Completion& completion) noexcept {
     answered_by_job = true;
     times = completion.times;
     audio = completion.audio;
-    rates.debit_audio(audio.duration_ms);
+    from_cache = completion.cached == 1;
+    if (!from_cache) {
+        rates.debit_audio(audio.duration_ms);
+    }
     const shm::Text& id = completion.track_id;
     if (id.size > 0 && id.size <= shm::text_bytes && is_track_id({id.data.data(), id.size})) {
         track_id = copied(r->pool, {id.data.data(), id.size});

@@ -49,6 +49,11 @@ class Request final : public JobOwner {
     // Refused for its rate, whatever the status is here.
     bool is_rate_limited() const noexcept { return refused && failure.code == Errc::rate_limited; }
 
+    // result_cache.cpp: before the body, and after it
+    void prepare_cache() noexcept;
+    bool add_cache_key(shm::Submission& out) noexcept;        // true where it has one
+    bool take_from_cache(const shm::CacheKey& key) noexcept;  // true: reply holds the answer
+
     // reply.cpp
     ngx_int_t send_reply() noexcept;
 
@@ -83,6 +88,7 @@ class Request final : public JobOwner {
     shm::StageTimes times;  // as far as the job came, also where it failed
     shm::AudioFacts audio;
     ngx_str_t track_id{};
+    bool from_cache = false;
     Reply reply;
     Upload upload;
     RequestRates rates;
@@ -113,6 +119,7 @@ class Request final : public JobOwner {
 
     Link* link_ = nullptr;
     Job* job_ = nullptr;
+    std::uint64_t hashed_for_ = 0;  // the link's epoch whose key hashes the upload
     ngx_event_t timer_{};
     bool body_taken_ = false;
     Caller caller_;

@@ -160,9 +160,16 @@ bool Upload::take(const u_char* data, std::size_t bytes) noexcept {
     received_bytes_ += bytes;
     job_->slab->touched(end_);
     if (!multipart_) {
+        hash_audio(audio_bytes_, static_cast<std::size_t>(end_ - audio_bytes_));
         audio_bytes_ = end_;
     }
     return true;
+}
+
+void Upload::hash_audio(std::uint64_t offset, std::size_t bytes) noexcept {
+    if (hash_) {
+        hash_->add({reinterpret_cast<const std::byte*>(at(offset)), bytes});
+    }
 }
 
 // A body of unknown length moves once, to a slab for the most that it can become.
@@ -202,6 +209,7 @@ bool Upload::take_apart() noexcept {
             return false;
         }
         if (step.kind == Multipart::Kind::audio) {
+            hash_audio(from, step.bytes);
             if (from != audio_bytes_) {
                 std::memmove(at(audio_bytes_), at(from), step.bytes);
             }

@@ -9,6 +9,7 @@
 //                            0        audio_bytes                                     end
 #pragma once
 
+#include "ngx_module/content_hash.hpp"
 #include "ngx_module/link.hpp"
 #include "ngx_module/multipart.hpp"
 #include "ngx_module/ngx.hpp"
@@ -33,6 +34,11 @@ class Upload {
     // read_query(), malformed_multipart, internal.
     Result<void> begin(ngx_http_request_t* r, Link& link, Job& job, off_t most_bytes) noexcept;
 
+    // Hashes the audio, or the JSON body, as it arrives. After begin().
+    void hash_with(const ContentHash::Key& key) noexcept { hash_.emplace(key); }
+    // What it has come to, for the caller to add to and to finish; null where nothing was hashed.
+    ContentHash* hash() noexcept { return hash_ ? &*hash_ : nullptr; }
+
     // Reads as much as there is and may be read.
     Progress pump() noexcept;
 
@@ -53,6 +59,7 @@ class Upload {
     bool take_file(ngx_buf_t& buffer) noexcept;
     bool grow(std::uint64_t bytes) noexcept;
     bool take_apart() noexcept;
+    void hash_audio(std::uint64_t offset, std::size_t bytes) noexcept;
     bool may_read() noexcept;
     void aim() noexcept;
     Progress finish() noexcept;
@@ -72,6 +79,7 @@ class Upload {
     std::uint64_t received_bytes_ = 0;
     std::uint64_t first_byte_us_ = 0;
     std::uint64_t last_byte_us_ = 0;
+    std::optional<ContentHash> hash_;
     Failure failure_;
     ngx_int_t status_ = NGX_OK;
 };

@@ -27,6 +27,7 @@ enum class Name : uintptr_t {
     channels,
     track_id,
     rate_status,
+    cache,
     identity,
     authenticated,
     rate_class,
@@ -37,7 +38,7 @@ struct Variable {
     Name which;
 };
 
-constexpr std::array<Variable, 19> variables = {{
+constexpr std::array<Variable, 20> variables = {{
     {"sonogate_request_id", Name::request_id},
     {"sonogate_trace_id", Name::trace_id},
     {"sonogate_endpoint", Name::endpoint},
@@ -53,6 +54,7 @@ constexpr std::array<Variable, 19> variables = {{
     {"sonogate_sample_rate", Name::sample_rate},
     {"sonogate_channels", Name::channels},
     {"sonogate_track_id", Name::track_id},
+    {"sonogate_cache", Name::cache},
     {"sonogate_identity", Name::identity},
     {"sonogate_authenticated", Name::authenticated},
     {"sonogate_rate_class", Name::rate_class},
@@ -136,6 +138,11 @@ void write(const Request& request, Name which, TextBuffer& out) noexcept {
             return;
         case Name::rate_status:
             out.text(name_of(request.rates.status()));
+            return;
+        case Name::cache:
+            if (request.answered_by_job && request.route.takes_audio) {
+                out.text(request.from_cache ? "hit" : "miss");
+            }
             return;
         default:
             write_audio(request.audio, which, out);

@@ -97,6 +97,7 @@ enum SubmissionFlags : std::uint16_t {
     submission_has_ticket = 1U << 0U,     // an admit was granted for this job id
     submission_resubmitted = 1U << 1U,    // a backend died with it before
     submission_catalog_write = 1U << 2U,  // the location allows the catalog to be written
+    submission_cacheable = 1U << 3U,      // cache_key holds: the answer may be kept and shared
 };
 
 struct alignas(cache_line_bytes) Submission {
@@ -120,7 +121,8 @@ struct alignas(cache_line_bytes) Submission {
     Text request_id;
     Text track_id;  // from the path, the query or a part; else made by nginx; see track_id_made
     std::uint8_t track_id_made = 0;  // 1: made by nginx, so a JSON body may still name its own
-    std::array<std::uint8_t, 7> reserved{};
+    std::array<std::uint8_t, 3> reserved{};
+    std::array<std::uint64_t, 2> cache_key{};  // what the answer depends on, hashed (shm/cache.hpp)
 };
 static_assert(sizeof(Submission) == 384 && std::is_trivially_copyable_v<Submission>);
 
@@ -168,8 +170,9 @@ struct alignas(cache_line_bytes) Completion {
     FailureFacts failure;
     StageTimes times;
     AudioFacts audio;
-    Text track_id;  // of a created track
-    std::array<std::uint8_t, 22> reserved{};
+    Text track_id;            // of a created track
+    std::uint8_t cached = 0;  // 1: from the result cache, no job ran
+    std::array<std::uint8_t, 21> reserved{};
 };
 static_assert(sizeof(Completion) == 256 + cache_line_bytes &&
               std::is_trivially_copyable_v<Completion>);
@@ -203,6 +206,9 @@ enum class CountedEndpoint : std::uint16_t {
 inline constexpr std::size_t counted_endpoint_count =
     static_cast<std::size_t>(CountedEndpoint::count_);
 
+// The last hits in the result cache that a worker remembers for the broker.
+inline constexpr std::uint32_t noted_hits = 256;  // a power of two
+
 // Written by the nginx worker alone.
 struct LinkUp {
     SegmentHeader header;
@@ -212,6 +218,9 @@ struct LinkUp {
     alignas(cache_line_bytes) Counter
         upload_slab_bytes;  // memory of this worker's slabs, warm ones included
     Counter result_bytes_in_use;
+    Counter cache_lookups;
+    Counter cache_hits;             // stored with release after the hit was noted
+    Index hit_entries[noted_hits];  // entries of the cache that were hit; number i at i % 256
     alignas(cache_line_bytes) Counter requests[counted_endpoint_count][counted_statuses.size()];
     alignas(cache_line_bytes) Submission submissions[link_ring_entries];
 };
@@ -231,6 +240,7 @@ struct LinkDown {
     Counter catalog_version;
     Counter catalog_tracks;
     Counter disk_free_bytes;
+    Counter catalog_stamp;  // which catalog in which version, for cache keys; 0 = not known
     Index workers_ready;
     Index workers_wanted;
     Index librarian;  // PartState
@@ -286,11 +296,13 @@ struct PoolSettings {
     std::uint32_t job_deadline_ms = 300'000;
     std::uint64_t job_memory_bytes = 512ULL << 20U;
     std::uint64_t upload_memory_bytes = 1ULL << 30U;
+    std::uint64_t result_cache_bytes = 0;  // 0 = no result cache
+    std::uint32_t result_cache_ttl_ms = 0;
     std::uint16_t catalog_bytes = 0;  // length of `catalog`, e.g. "sqlite:catalog.db"
     std::array<char, path_bytes> catalog{};
-    std::array<std::uint8_t, 6> reserved{};
+    std::array<std::uint8_t, 2> reserved{};
 };
-static_assert(sizeof(PoolSettings) == 1072 && std::is_trivially_copyable_v<PoolSettings>);
+static_assert(sizeof(PoolSettings) == 1080 && std::is_trivially_copyable_v<PoolSettings>);
 
 // nginx worker -> broker, with one descriptor: LinkUp.
 struct Hello {
@@ -304,8 +316,8 @@ struct Hello {
     PoolSettings settings;
 };
 
-// broker -> nginx worker, with two descriptors: LinkDown, the result segment. No descriptors where
-// errc says why not.
+// broker -> nginx worker, with descriptors: LinkDown, the result segment, and the result cache
+// where there is one. None where errc says why not.
 struct Welcome {
     MessageKind kind = MessageKind::welcome;
     std::uint32_t version = layout_version;
@@ -313,6 +325,8 @@ struct Welcome {
     std::uint64_t epoch = 0;
     std::uint32_t errc = 0;
     std::uint32_t reserved = 0;
+    std::uint64_t cache_bytes = 0;                  // of the cache's segment, 0 = there is none
+    std::array<std::uint64_t, 4> cache_hash_key{};  // the same for all links of one daemon
 };
 
 // nginx worker -> broker, with one descriptor: an upload slab. Sent before a submission names it.

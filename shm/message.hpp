@@ -1,4 +1,4 @@
-// Messages on a link's socket: one packet each, with up to two descriptors.
+// Messages on a link's socket: one packet each, with up to three descriptors.
 //
 // For: handshake, descriptors, doorbells, on SOCK_SEQPACKET unix sockets. Not for: jobs (they go
 // through the rings).
@@ -18,7 +18,7 @@
 
 namespace sonogate::shm {
 
-inline constexpr std::size_t max_message_fds = 2;
+inline constexpr std::size_t max_message_fds = 3;
 
 // A received packet. Descriptors are close-on-exec and owned here.
 struct Message {

@@ -57,12 +57,12 @@ bool Jobs::take_answer(Child& child, shm::ChannelAnswer& answer) {
         job.audio = done.audio;
     }
     const auto errc = static_cast<Errc>(done.failure.errc);
-    if (job.link == 0) {
+    if (job.waiters.empty()) {
         erase(job);
     } else if (errc == Errc::ok) {
         take_success(job, child, answer);
     } else if (errc == Errc::cancelled) {
-        fail(job, Errc::deadline_exceeded);  // nobody cancelled it: it stopped itself in time
+        take_stop(job);
     } else {
         fail(job, done.failure);
     }
@@ -86,15 +86,32 @@ void Jobs::take_success(Job& job, Child& child, shm::ChannelAnswer& answer) {
     completion.etag = done.etag;
     completion.track_id = done.track_id;
     count(job, Errc::ok);
-    if (Link* const link = link_of_(job.link)) {
-        if (answer.file) {
-            completion.result_bytes = done.result_bytes;
-            link->answer_file(completion, std::move(answer.file));
-        } else {
-            link->answer(completion, answer.bytes);
-        }
+    if (answer.file) {
+        completion.result_bytes = done.result_bytes;
+        answer_all_with_file(job, completion, answer.file);
+    } else {
+        keep(job, answer.bytes);  // first: who has the answer and asks again finds it
+        answer_all(job, completion, answer.bytes);
     }
     answered(job);
+}
+
+// Nobody cancelled it: it stopped itself at the deadline that it was told. Those who came later
+// have more time, and begin anew.
+void Jobs::take_stop(Job& job) {
+    std::vector<shm::JobId> late;
+    for (const Waiter& waiter : job.waiters) {
+        if (waiter.deadline_ns <= job.deadline_ns) {
+            late.push_back(waiter.asked.job);
+        }
+    }
+    const bool all = late.size() == job.waiters.size();
+    if (!all) {
+        enqueue(job, job.lane);
+    }
+    for (const auto& id : late) {
+        fail_waiter(job, id, Errc::deadline_exceeded);
+    }
 }
 
 void Jobs::to_librarian(Job& job, const shm::ChannelAnswer& answer) {
@@ -132,7 +149,7 @@ void Jobs::child_ended(std::uint64_t birth, bool kill) {
 
 void Jobs::place_again(Job& job, bool begun) {
     job.child = 0;
-    if (job.link == 0) {
+    if (job.waiters.empty()) {
         erase(job);
         return;
     }
@@ -154,27 +171,27 @@ void Jobs::place_again(Job& job, bool begun) {
 shm::Completion Jobs::completion_of(const Job& job) const {
     shm::Completion out;
     out.kind = shm::CompletionKind::done;
-    out.job = job.submission.job;
     out.times = job.times;
     out.audio = job.audio;
     return out;
 }
 
+shm::FailureFacts Jobs::failure_of(Errc code) const {
+    const bool later = code == Errc::overloaded || code == Errc::backend_unavailable;
+    return {.errc = static_cast<std::uint16_t>(code),
+            .retry_after_s = later ? parts_.scheduler.retry_after_s() : 0U};
+}
+
 void Jobs::fail(Job& job, Errc code) {
-    fail(job, shm::FailureFacts{.errc = static_cast<std::uint16_t>(code)});
+    fail(job, failure_of(code));
 }
 
 void Jobs::fail(Job& job, const shm::FailureFacts& failure) {
-    const auto code = static_cast<Errc>(failure.errc);
-    count(job, code);
+    count(job, static_cast<Errc>(failure.errc));
     shm::Completion completion = completion_of(job);
     completion.failure = failure;
-    if (code == Errc::overloaded || code == Errc::backend_unavailable) {
-        completion.failure.retry_after_s = parts_.scheduler.retry_after_s();
-    }
-    if (Link* const link = link_of_(job.link)) {
-        link->answer(completion, {});
-    }
+    completion.failure.retry_after_s = failure_of(static_cast<Errc>(failure.errc)).retry_after_s;
+    answer_all(job, completion, {});
     answered(job);
 }
 

@@ -48,7 +48,7 @@ Broker::Broker(BrokerOptions options, UniqueFd listener, UniqueFd zygote, Unique
       nursery_(std::move(zygote)),
       pool_(nursery_, poller_, [this](std::uint64_t birth) { child_ready(birth); }),
       jobs_(
-          {pool_, scheduler_, admission_, metrics_, settings_},
+          {pool_, scheduler_, admission_, metrics_, cache_, settings_},
           [this](std::uint64_t epoch) {
               const auto found = open_links_.find(epoch);
               return found == open_links_.end() ? nullptr : found->second;
@@ -113,6 +113,11 @@ void Broker::work() {
 
 // Everything that can be moved on now. True where something was.
 bool Broker::turn() {
+    if (cache_.is_on()) {
+        for (const auto& [epoch, link] : open_links_) {
+            link->take_hits(cache_);  // before anything is stored, and so something else has to go
+        }
+    }
     bool moved = read_children();
     std::vector<std::uint64_t> liars;
     for (const auto& [id, link] : links_) {

@@ -21,6 +21,7 @@
 #include "broker/nursery.hpp"
 #include "broker/poller.hpp"
 #include "broker/pool.hpp"
+#include "broker/result_cache.hpp"
 #include "broker/scheduler.hpp"
 #include "broker/settings.hpp"
 
@@ -29,6 +30,13 @@ namespace sonogate::broker {
 struct BrokerOptions {
     std::string state_folder;
     std::vector<std::uint32_t> peer_users;  // beside root and our own
+};
+
+// What the counters of links said that are gone.
+struct ClosedLinks {
+    RequestCounts requests{};
+    std::uint64_t cache_lookups = 0;
+    std::uint64_t cache_hits = 0;
 };
 
 class Broker {
@@ -62,6 +70,7 @@ class Broker {
     void link_ready(std::uint64_t id);
     void greet(Link& link, const shm::Hello& hello, UniqueFd link_up);
     void take_settings(Settings settings);
+    void size_cache();
     void close_link(std::uint64_t id, const char* why);
     bool serve_link(Link& link);
 
@@ -85,12 +94,15 @@ class Broker {
     Scheduler scheduler_;
     Admission admission_;
     Metrics metrics_;
+    ResultCache cache_;
     Pool pool_;
     Jobs jobs_;
     Desk desk_;
     std::map<std::uint64_t, std::unique_ptr<Link>> links_;  // by our own number
     std::map<std::uint64_t, Link*> open_links_;             // by epoch
-    RequestCounts closed_requests_{};                       // of links that are gone
+    ClosedLinks closed_;
+    std::uint64_t catalog_life_ = 1;  // which catalog: the pool's first, second …
+    std::uint64_t catalog_stamp_ = 0;
     Poller::Watch listener_watch_ = 0;
     std::uint64_t next_link_ = 1;
     std::uint64_t next_tick_ns_ = 0;

@@ -194,7 +194,9 @@ bool Desk::submit(Link& link, const shm::Submission& submission) {
     const bool has_ticket = (submission.flags & shm::submission_has_ticket) != 0;
     if (submission.endpoint == shm::Endpoint::none ||
         submission.endpoint >= shm::Endpoint::count_ || submission.body >= shm::BodyKind::count_ ||
-        parts_.jobs.is_running(submission.job)) {
+        parts_.jobs.is_running(submission.job) ||
+        ((submission.flags & shm::submission_cacheable) != 0 &&
+         !shm::may_be_cached(submission.endpoint))) {
         return false;
     }
     std::shared_ptr<Slab> slab;
@@ -217,6 +219,10 @@ bool Desk::submit(Link& link, const shm::Submission& submission) {
     if (why == Errc::ok && writes_catalog(submission.endpoint) && !may_write) {
         why = Errc::forbidden;
     }
+    // An answer that is there, or on the way, takes no place in the queue.
+    if (why == Errc::ok && !draining_ && parts_.jobs.share(submission, slab)) {
+        return true;
+    }
     // Who has a ticket was let in when it asked; only a full queue turns it away now.
     if (why == Errc::ok && (!has_ticket || draining_)) {
         why = refusal(submission.endpoint, submission.audio_bytes);
@@ -228,7 +234,7 @@ bool Desk::submit(Link& link, const shm::Submission& submission) {
         refuse(link, submission, done, {.code = why});
         return true;
     }
-    parts_.jobs.start(link, submission, std::move(slab));
+    parts_.jobs.start(submission, std::move(slab));
     return true;
 }
 

@@ -1,4 +1,4 @@
-// One job, from its submission to its answer.
+// One job, from its submission to its answer, and those who wait for it.
 //
 // For: jobs.cpp, which moves it on. Not for: admission before the upload is complete.
 #pragma once
@@ -13,11 +13,22 @@
 
 namespace sonogate::broker {
 
+// Who waits for a job's answer: a place in the table of an nginx worker. Several where identical
+// uploads are in flight (waiters.cpp).
+struct Waiter {
+    shm::Submission asked;
+    std::shared_ptr<Slab> slab;  // null where there is no input
+    std::uint64_t submitted_ns = 0;
+    std::uint64_t deadline_ns = 0;  // after that nobody waits in this place
+};
+
 struct Job {
     std::uint64_t number = 0;
-    std::uint64_t link = 0;  // whose epoch; 0 = nobody waits for the answer any more
+    std::vector<Waiter> waiters;  // none: it works on for nobody, until its child says so
+
+    // The input: the first waiter's. The others' are the same, and take its place when it leaves.
     shm::Submission submission;
-    std::shared_ptr<Slab> slab;  // null where there is no input
+    std::shared_ptr<Slab> slab;
 
     Lane lane = Lane::short_jobs;  // where it waits or runs
     std::uint64_t child = 0;       // birth of who has it, 0 = it waits
@@ -25,9 +36,8 @@ struct Job {
     unsigned deaths = 0;   // all children that died with it, those that never began it too
     std::uint64_t estimate_us = 0;
 
-    std::uint64_t submitted_ns = 0;
     std::uint64_t queued_ns = 0;    // since when it waits in this lane
-    std::uint64_t deadline_ns = 0;  // after that nobody waits
+    std::uint64_t deadline_ns = 0;  // as its child was told: the latest of the waiters of then
     std::uint64_t unwanted_ns = 0;  // when the worker was told to stop, 0 = it was not
 
     shm::StageTimes times;

@@ -1,4 +1,5 @@
-// Starting, handing over, stopping. What children answer is in answers.cpp.
+// Starting, handing over, stopping. What children answer is in answers.cpp, who waits for it in
+// waiters.cpp.
 #include "broker/jobs.hpp"
 
 #include <spdlog/spdlog.h>
@@ -31,20 +32,11 @@ Bytes slab_bytes(const Slab& slab, std::uint64_t offset, std::uint64_t bytes,
 
 }  // namespace
 
-void Jobs::start(Link& link, const shm::Submission& submission, std::shared_ptr<Slab> slab) {
-    const std::uint64_t now = now_ns();
+void Jobs::start(const shm::Submission& submission, std::shared_ptr<Slab> slab) {
     auto owned = std::make_unique<Job>();
     Job& job = *owned;
     job.number = next_number_++;
-    job.link = link.epoch();
-    job.submission = submission;
-    job.slab = std::move(slab);
-    job.submitted_ns = now;
-    job.deadline_ns = now + parts_.settings.job_deadline_ns;
-    if (job.slab) {
-        job.slab->in_use = true;
-    }
-    by_place_[{submission.job.epoch, submission.job.slot}] = job.number;
+    add_waiter(job, submission, std::move(slab));
     jobs_.emplace(job.number, std::move(owned));
     parts_.metrics.observe(StageName::receive, submission.receive_us);
     Lane lane = Lane::librarian;
@@ -103,6 +95,10 @@ bool Jobs::dispatch_one(Lane lane) {
 
 Result<void> Jobs::hand_over(Job& job, Child& child) {
     const shm::Submission& asked = job.submission;
+    job.deadline_ns = 0;
+    for (const Waiter& waiter : job.waiters) {
+        job.deadline_ns = std::max(job.deadline_ns, waiter.deadline_ns);
+    }
     shm::Job message;
     message.number = job.number;
     message.endpoint = asked.endpoint;
@@ -160,40 +156,18 @@ void Jobs::cancel(const shm::JobId& id) {
     if (place == by_place_.end()) {
         return;
     }
-    Job& job = *jobs_.at(place->second);
-    if (job.submission.job == id) {
-        fail(job, Errc::cancelled);
-    }
+    fail_waiter(*jobs_.at(place->second), id, Errc::cancelled);
 }
 
 void Jobs::forget_link(Link& link) {
     const auto from = by_place_.lower_bound({link.epoch(), 0});
-    std::vector<std::uint64_t> numbers;
+    std::vector<std::pair<std::uint64_t, std::uint32_t>> gone;  // the job, the place
     for (auto at = from; at != by_place_.end() && at->first.first == link.epoch(); ++at) {
-        numbers.push_back(at->second);
+        gone.emplace_back(at->second, at->first.second);
     }
-    for (const std::uint64_t number : numbers) {
-        Job& job = *jobs_.at(number);
-        count(job, Errc::cancelled);
-        answered(job);
+    for (const auto& [number, slot] : gone) {
+        leave(*jobs_.at(number), link.epoch(), slot, Errc::cancelled);
     }
-}
-
-// After its answer a job is either gone, or works on for nobody until its child says so.
-void Jobs::answered(Job& job) {
-    by_place_.erase({job.submission.job.epoch, job.submission.job.slot});
-    parts_.admission.give_back(job.submission.job);
-    job.link = 0;
-    if (job.slab) {
-        job.slab->in_use = false;
-        job.slab.reset();
-    }
-    if (job.child == 0) {
-        parts_.scheduler.erase(job.lane, job.number);
-        erase(job);
-        return;
-    }
-    stop_work(job);
 }
 
 void Jobs::stop_work(Job& job) {
@@ -210,7 +184,7 @@ void Jobs::look_at_first(Child& child) {
         return;
     }
     Job& job = *jobs_.at(child.jobs.front());
-    if (job.link == 0 && job.unwanted_ns == 0) {
+    if (job.waiters.empty() && job.unwanted_ns == 0) {
         job.unwanted_ns = now_ns();
         child.channel.cancel(job.number);
     }
@@ -238,18 +212,22 @@ void Jobs::tick(std::uint64_t now_ns) {
 }
 
 void Jobs::check_time(Job& job, std::uint64_t now_ns) {
-    if (job.link == 0) {
-        return;
+    const bool waits = job.child == 0;
+    const bool no_librarian =
+        job.lane == Lane::librarian && parts_.pool.open_librarian() == nullptr;
+    std::vector<std::pair<shm::JobId, Errc>> late;
+    for (const Waiter& waiter : job.waiters) {
+        const std::uint64_t since_ns = std::max(job.queued_ns, waiter.submitted_ns);
+        if (now_ns > waiter.deadline_ns) {
+            spdlog::warn("request {}: past its deadline", request_name(waiter.asked));
+            late.emplace_back(waiter.asked.job, Errc::deadline_exceeded);
+        } else if (waits && now_ns - since_ns > parts_.settings.queue_timeout_ns) {
+            late.emplace_back(waiter.asked.job,
+                              no_librarian ? Errc::backend_unavailable : Errc::overloaded);
+        }
     }
-    if (now_ns > job.deadline_ns) {
-        spdlog::warn("request {}: past its deadline", request_name(job.submission));
-        fail(job, Errc::deadline_exceeded);
-        return;
-    }
-    if (job.child == 0 && now_ns - job.queued_ns > parts_.settings.queue_timeout_ns) {
-        const bool no_librarian =
-            job.lane == Lane::librarian && parts_.pool.open_librarian() == nullptr;
-        fail(job, no_librarian ? Errc::backend_unavailable : Errc::overloaded);
+    for (const auto& [id, why] : late) {
+        fail_waiter(job, id, why);  // the last one may end the job
     }
 }
 

@@ -18,6 +18,7 @@
 #include "broker/link.hpp"
 #include "broker/metrics.hpp"
 #include "broker/pool.hpp"
+#include "broker/result_cache.hpp"
 #include "broker/scheduler.hpp"
 
 namespace sonogate::broker {
@@ -34,6 +35,7 @@ class Jobs {
         Scheduler& scheduler;
         Admission& admission;
         Metrics& metrics;
+        ResultCache& cache;
         const Settings& settings;
     };
 
@@ -47,8 +49,12 @@ class Jobs {
     // Children of any kind: a worker could lie about what it had begun.
     static constexpr unsigned most_deaths = 8;
 
+    // Answers a submission, checked as for start(), without a job of its own: from the result
+    // cache, or by a job that works on the same already. False where neither has it.
+    bool share(const shm::Submission& submission, const std::shared_ptr<Slab>& slab);
+
     // Takes over a submission that was checked and whose upload memory is settled.
-    void start(Link& link, const shm::Submission& submission, std::shared_ptr<Slab> slab);
+    void start(const shm::Submission& submission, std::shared_ptr<Slab> slab);
 
     // Answers `cancelled` now, and stops the work. Unknown ids crossed their answer: nothing to do.
     void cancel(const shm::JobId& id);
@@ -75,6 +81,8 @@ class Jobs {
     std::size_t count() const noexcept { return jobs_.size(); }
     // Without those that nobody waits for.
     std::size_t wanted() const noexcept { return by_place_.size(); }
+    // Submissions that a job answered which another had started.
+    std::uint64_t shared() const noexcept { return shared_; }
     std::uint64_t expected_us(shm::Endpoint endpoint, std::uint64_t bytes) const noexcept {
         return estimate_.of(endpoint, bytes);
     }
@@ -88,6 +96,7 @@ class Jobs {
 
     bool take_answer(Child& child, shm::ChannelAnswer& answer);
     void take_success(Job& job, Child& child, shm::ChannelAnswer& answer);
+    void take_stop(Job& job);
     void to_librarian(Job& job, const shm::ChannelAnswer& answer);
     void look_at_first(Child& child);
 
@@ -96,11 +105,22 @@ class Jobs {
     void check_time(Job& job, std::uint64_t now_ns);
 
     shm::Completion completion_of(const Job& job) const;
+    shm::FailureFacts failure_of(Errc code) const;
     void fail(Job& job, const shm::FailureFacts& failure);
     void fail(Job& job, Errc code);
     void count(const Job& job, Errc outcome);
-    void answered(Job& job);
     void erase(Job& job) { jobs_.erase(job.number); }
+
+    // waiters.cpp; what ends with the last waiter may end the job
+    bool answer_from_cache(const shm::Submission& submission);
+    void keep(const Job& job, Bytes result);
+    void add_waiter(Job& job, const shm::Submission& submission, std::shared_ptr<Slab> slab);
+    void answer_all(const Job& job, const shm::Completion& answer, Bytes body);
+    void answer_all_with_file(const Job& job, const shm::Completion& answer, const UniqueFd& file);
+    void fail_waiter(Job& job, const shm::JobId& id, Errc code);
+    void leave(Job& job, std::uint64_t epoch, std::uint32_t slot, Errc why);
+    void forget(Waiter& waiter);
+    void answered(Job& job);
 
     Parts parts_;
     LinkOf link_of_;
@@ -108,7 +128,9 @@ class Jobs {
     Estimate estimate_;
     std::map<std::uint64_t, std::unique_ptr<Job>> jobs_;
     std::map<std::pair<std::uint64_t, std::uint32_t>, std::uint64_t> by_place_;  // epoch, slot
+    std::map<shm::CacheKey, std::uint64_t> by_key_;  // jobs that others may wait for too
     std::uint64_t next_number_ = 1;
+    std::uint64_t shared_ = 0;
 };
 
 }  // namespace sonogate::broker

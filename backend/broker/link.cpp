@@ -1,6 +1,8 @@
 #include "broker/link.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "base/clock.hpp"
@@ -47,7 +49,7 @@ bool Link::take_slab(shm::Message& message) {
     return false;
 }
 
-Result<void> Link::welcome(UniqueFd link_up, std::uint64_t epoch) {
+Result<void> Link::welcome(UniqueFd link_up, std::uint64_t epoch, const ResultCache& cache) {
     auto up = shm::map_peer_headed(link_up.get(), sizeof(shm::LinkUp));
     if (!up) {
         return up.failure();
@@ -60,9 +62,16 @@ Result<void> Link::welcome(UniqueFd link_up, std::uint64_t epoch) {
     auto& shared = *down->as<shm::LinkDown>();
     shm::write_header(shared.header, sizeof(shm::LinkDown), epoch);
     shared.heartbeat_ns.store(now_ns(), std::memory_order_relaxed);
-    const shm::Welcome message{.epoch = epoch};
-    const std::array<int, 2> fds{down->fd(), results->fd()};
-    if (const auto sent = shm::send_message(socket_.get(), message, fds); !sent) {
+    shm::Welcome message{.epoch = epoch};
+    std::array<int, 3> fds{down->fd(), results->fd(), -1};
+    std::size_t fd_count = 2;
+    if (cache.is_on()) {
+        message.cache_bytes = cache.segment_bytes();
+        message.cache_hash_key = cache.hash_key();
+        fds[fd_count++] = cache.fd();
+    }
+    if (const auto sent = shm::send_message(socket_.get(), message, std::span(fds).first(fd_count));
+        !sent) {
         return sent.failure();
     }
     epoch_ = epoch;
@@ -126,6 +135,17 @@ void Link::answer_file(const shm::Completion& answered, UniqueFd file) {
     completion.place = shm::ResultPlace::file;
     completion.result_slot = next_token_++;
     push({completion, std::move(file)});
+}
+
+void Link::take_hits(ResultCache& cache) {
+    // acquire pairs with nginx's release: the entries of the hits counted are noted.
+    const std::uint64_t hits = up().cache_hits.load(std::memory_order_acquire);
+    // Older ones were written over; whoever lies about their number is believed the last ones.
+    const std::uint64_t noted = std::min<std::uint64_t>(hits - hits_taken_, shm::noted_hits);
+    for (std::uint64_t i = hits - noted; i != hits; ++i) {
+        cache.touch(up().hit_entries[i % shm::noted_hits].load(std::memory_order_relaxed));
+    }
+    hits_taken_ = hits;
 }
 
 void Link::push(Waiting&& waiting) {

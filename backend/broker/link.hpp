@@ -14,6 +14,7 @@
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 #include "broker/poller.hpp"
+#include "broker/result_cache.hpp"
 #include "broker/results.hpp"
 #include "broker/slabs.hpp"
 #include "shm/doorbell.hpp"
@@ -43,9 +44,9 @@ class Link {
     // refuse().
     Event receive(shm::Hello& hello, UniqueFd& link_up);
 
-    // Makes this link's segments and sends them. Errors: malformed_request where the peer's segment
-    // is none, internal with errno.
-    Result<void> welcome(UniqueFd link_up, std::uint64_t epoch);
+    // Makes this link's segments and sends them, with the cache's where there is one. Errors:
+    // malformed_request where the peer's segment is none, internal with errno.
+    Result<void> welcome(UniqueFd link_up, std::uint64_t epoch, const ResultCache& cache);
     void refuse(Errc why);
 
     // The oldest submission, copied. `lie`: end the link.
@@ -80,6 +81,9 @@ class Link {
     }
     const ResultSlots& results() const noexcept { return results_; }
 
+    // Tells the cache what its reader hit since the last call.
+    void take_hits(ResultCache& cache);
+
     Poller::Watch watch = 0;  // the broker's
 
   private:
@@ -107,6 +111,7 @@ class Link {
     ResultSlots results_;
     std::deque<Waiting> overflow_;
     bool unrung_ = false;  // something was pushed since the last ring()
+    std::uint64_t hits_taken_ = 0;
     std::uint32_t next_token_ = 1;
 };
 

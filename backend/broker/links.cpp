@@ -112,13 +112,13 @@ void Broker::greet(Link& link, const shm::Hello& hello, UniqueFd link_up) {
                                        : "settings out of bounds, or a catalog of unknown kind");
         return;
     }
-    if (const auto met = link.welcome(std::move(link_up), make_epoch()); !met) {
+    take_settings(std::move(*settings));  // first: the link is given the cache that they ask for
+    if (const auto met = link.welcome(std::move(link_up), make_epoch(), cache_); !met) {
         refuse(met.failure(), "no segments");
         return;
     }
     open_links_.emplace(link.epoch(), &link);
     spdlog::debug("link {} is open", link.id());
-    take_settings(std::move(*settings));
     publish();
 }
 
@@ -132,6 +132,7 @@ void Broker::take_settings(Settings settings) {
     settings_ = std::move(settings);
     scheduler_.set_limits(settings_.queue_jobs, settings_.workers);
     admission_.set_limit(settings_.upload_memory_bytes);
+    size_cache();
     if (pool_.apply(settings_) && !first) {
         spdlog::info("the catalog changed: the librarian starts again");
         for (const auto& child : pool_.children()) {
@@ -140,11 +141,23 @@ void Broker::take_settings(Settings settings) {
                 break;
             }
         }
+        // No librarian is there: from now on, and until the other one is ready, no answer about the
+        // catalog has a key.
+        ++catalog_life_;
+        catalog_stamp_ = 0;
+        publish_catalog();
     }
     spdlog::info("settings: {} workers of each class, queue {}, upload memory {} MiB",
                  settings_.workers, settings_.queue_jobs, settings_.upload_memory_bytes >> 20U);
     pool_.tick(now_ns());
     next_tick_ns_ = 0;
+}
+
+void Broker::size_cache() {
+    if (const auto sized = cache_.resize(settings_.result_cache_bytes); !sized) {
+        spdlog::error("no memory for a result cache of {} MiB (errno {}): there is none",
+                      settings_.result_cache_bytes >> 20U, sized.failure().error);
+    }
 }
 
 void Broker::close_link(std::uint64_t id, const char* why) {
@@ -158,11 +171,13 @@ void Broker::close_link(std::uint64_t id, const char* why) {
     if (link.is_open()) {
         open_links_.erase(link.epoch());
         desk_.forget_link(link);
-        for (std::size_t e = 0; e < closed_requests_.size(); ++e) {
-            for (std::size_t s = 0; s < closed_requests_[e].size(); ++s) {
-                closed_requests_[e][s] += link.up().requests[e][s].load(std::memory_order_relaxed);
+        for (std::size_t e = 0; e < closed_.requests.size(); ++e) {
+            for (std::size_t s = 0; s < closed_.requests[e].size(); ++s) {
+                closed_.requests[e][s] += link.up().requests[e][s].load(std::memory_order_relaxed);
             }
         }
+        closed_.cache_lookups += link.up().cache_lookups.load(std::memory_order_relaxed);
+        closed_.cache_hits += link.up().cache_hits.load(std::memory_order_relaxed);
     }
     links_.erase(found);
 }

@@ -126,6 +126,28 @@ void write_memory(Exposition& out, const Snapshot& now) {
                now.disk_free_bytes);
 }
 
+void write_cache(Exposition& out, const Snapshot& now) {
+    out.single("sonogate_result_cache_lookups_total", "counter",
+               "Uploads that were looked up in the result cache.", now.cache_lookups);
+    out.single("sonogate_result_cache_hits_total", "counter",
+               "Uploads that the result cache answered.", now.cache_hits);
+    out.single("sonogate_result_cache_hit_ratio", "gauge", "Hits by lookups since the start.",
+               now.cache_lookups == 0
+                   ? 0.0
+                   : static_cast<double>(now.cache_hits) / static_cast<double>(now.cache_lookups));
+    out.single("sonogate_shared_jobs_total", "counter",
+               "Uploads answered by a job that worked on the same already.", now.shared);
+    out.family("sonogate_result_cache_bytes", "gauge", "Memory of the result cache.");
+    out.sample("", "state=\"used\"", now.cache_used_bytes);
+    out.sample("", "state=\"limit\"", now.cache_limit_bytes);
+    out.single("sonogate_result_cache_results", "gauge",
+               "Results in it, those past their time included.", now.cache_results);
+    out.single("sonogate_result_cache_stored_total", "counter", "Results put into it.",
+               now.cache_stored);
+    out.single("sonogate_result_cache_evicted_total", "counter",
+               "Results that made room for others before their time.", now.cache_evicted);
+}
+
 void write_catalog(Exposition& out, const Snapshot& now) {
     out.single("sonogate_catalog_tracks", "gauge", "Tracks in the catalog.", now.catalog_tracks);
     out.single("sonogate_catalog_hashes", "gauge", "Landmark hashes in the search index.",
@@ -164,6 +186,7 @@ std::string Metrics::text(const Snapshot& now) const {
     out.single("sonogate_refused_links_total", "counter", "Connections that were turned away.",
                refused_links_);
     write_memory(out, now);
+    write_cache(out, now);
     write_catalog(out, now);
     out.family("sonogate_build_info", "gauge", "Always 1.");
     out.sample("", "version=\"" SONOGATE_VERSION "\"", 1);

@@ -74,6 +74,14 @@ struct Snapshot {
     std::uint64_t catalog_hashes = 0;
     std::uint64_t clips = 0;
     std::uint64_t clips_matched = 0;
+    std::uint64_t cache_lookups = 0;
+    std::uint64_t cache_hits = 0;
+    std::uint64_t cache_used_bytes = 0;
+    std::uint64_t cache_limit_bytes = 0;
+    std::uint64_t cache_results = 0;
+    std::uint64_t cache_stored = 0;
+    std::uint64_t cache_evicted = 0;
+    std::uint64_t shared = 0;  // submissions answered by a job that another one had started
     std::uint64_t disk_free_bytes = 0;
     std::uint32_t librarian = 0;
     std::uint32_t catalog = 0;

@@ -12,6 +12,7 @@ namespace sonogate::broker {
 namespace {
 
 constexpr std::uint64_t look_at_disk_each_ns = 5'000'000'000;
+constexpr unsigned catalog_version_bits = 44;  // of a stamp; more changes than a catalog sees
 
 void store(shm::Counter& counter, std::uint64_t value) noexcept {
     // relaxed: figures to show; none of them orders anything.
@@ -67,20 +68,30 @@ void Broker::publish() {
 
 void Broker::publish_catalog() {
     const Child* const librarian = librarian_of(pool_);
-    if (librarian == nullptr) {
-        return;
+    if (librarian != nullptr) {
+        const std::uint64_t version = load(librarian->channel.published().catalog_version);
+        const std::uint64_t tracks = load(librarian->channel.published().catalog_tracks);
+        if (pool_.catalog_state() == shm::PartState::ready) {
+            // Never back: one that has just started may not have told its version yet.
+            catalog_stamp_ =
+                std::max(catalog_stamp_, (catalog_life_ << catalog_version_bits) + version);
+        }
+        for (const auto& [epoch, link] : open_links_) {
+            store(link->down().catalog_version, version);
+            store(link->down().catalog_tracks, tracks);
+        }
     }
-    const std::uint64_t version = load(librarian->channel.published().catalog_version);
-    const std::uint64_t tracks = load(librarian->channel.published().catalog_tracks);
+    // While no librarian is there, nobody is told that the catalog has changed.
     for (const auto& [epoch, link] : open_links_) {
-        store(link->down().catalog_version, version);
-        store(link->down().catalog_tracks, tracks);
+        store(link->down().catalog_stamp, catalog_stamp_);
     }
 }
 
 Snapshot Broker::snapshot() const {
     Snapshot out;
-    out.requests = closed_requests_;
+    out.requests = closed_.requests;
+    out.cache_lookups = closed_.cache_lookups;
+    out.cache_hits = closed_.cache_hits + cache_.found();
     for (const auto& [epoch, link] : open_links_) {
         for (std::size_t e = 0; e < out.requests.size(); ++e) {
             for (std::size_t s = 0; s < out.requests[e].size(); ++s) {
@@ -90,6 +101,8 @@ Snapshot Broker::snapshot() const {
         out.upload_slab_bytes += load(link->up().upload_slab_bytes);
         out.result_bytes_in_use += load(link->up().result_bytes_in_use);
         out.result_slots_leased += link->results().leased();
+        out.cache_lookups += load(link->up().cache_lookups);
+        out.cache_hits += load(link->up().cache_hits);
     }
     out.queue_depth = scheduler_.depth();
     out.expected_wait_us = scheduler_.expected_wait_us();
@@ -100,6 +113,12 @@ Snapshot Broker::snapshot() const {
     out.upload_used_bytes = admission_.used_bytes();
     out.upload_limit_bytes = admission_.limit_bytes();
     out.uploads_waiting = admission_.waiting();
+    out.cache_used_bytes = cache_.used_bytes();
+    out.cache_limit_bytes = cache_.limit_bytes();
+    out.cache_results = cache_.results();
+    out.cache_stored = cache_.stored();
+    out.cache_evicted = cache_.evicted();
+    out.shared = jobs_.shared();
     out.disk_free_bytes = disk_free_bytes_;
     out.librarian = static_cast<std::uint32_t>(pool_.librarian_state());
     out.catalog = static_cast<std::uint32_t>(pool_.catalog_state());

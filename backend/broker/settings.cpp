@@ -54,6 +54,7 @@ Result<Settings> read_settings(const shm::PoolSettings& settings, const std::str
     if (settings.workers > max_workers || settings.queue_jobs == 0 ||
         settings.job_deadline_ms == 0 || settings.upload_memory_bytes == 0 ||
         settings.upload_memory_bytes > shm::max_upload_bytes ||
+        settings.result_cache_bytes > shm::max_upload_bytes ||
         settings.catalog_bytes > settings.catalog.size()) {
         return Errc::invalid_parameter;
     }
@@ -67,6 +68,8 @@ Result<Settings> read_settings(const shm::PoolSettings& settings, const std::str
     out.job_deadline_ns = settings.job_deadline_ms * ms_ns;
     out.job_memory_bytes = settings.job_memory_bytes;
     out.upload_memory_bytes = settings.upload_memory_bytes;
+    out.result_cache_bytes = settings.result_cache_bytes;
+    out.result_cache_ttl_ns = settings.result_cache_ttl_ms * ms_ns;
     const std::string_view catalog(settings.catalog.data(), settings.catalog_bytes);
     if (catalog.empty()) {
         return out;

@@ -20,6 +20,8 @@ struct Settings {
     std::uint64_t job_deadline_ns = 300'000'000'000;
     std::uint64_t job_memory_bytes = 512ULL << 20U;
     std::uint64_t upload_memory_bytes = 1ULL << 30U;
+    std::uint64_t result_cache_bytes = 0;  // 0 = none
+    std::uint64_t result_cache_ttl_ns = 0;
     std::string store;  // "sqlite:/absolute/path", empty = no catalog
 };
 

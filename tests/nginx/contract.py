@@ -42,19 +42,19 @@ def assert_problem(answer, status, kind=None, parameter=None):
     return problem
 
 
-def assert_job_answer(answer, kind, status=200):
-    """An answer of a job: its frame, its headers, finite numbers."""
+def assert_job_answer(answer, kind, status=200, cache="miss"):
+    """An answer of a job, or of the result cache: its frame, its headers, finite numbers."""
     assert answer.status_code == status, f"{answer.status_code} {answer.text[:500]}"
     assert answer.headers["Content-Type"].split(";")[0] == "application/json"
     assert REQUEST_ID.fullmatch(answer.headers["X-Request-Id"])
     assert "Server-Timing" in answer.headers
-    assert answer.headers["Cache-Status"].startswith("sonogate; fwd=miss")
+    assert answer.headers["Cache-Status"] == {"miss": "sonogate; fwd=miss", "hit": "sonogate; hit"}[cache]
     assert "ETag" not in answer.headers
     out = strict_json(answer)
     assert out["request_id"] == answer.headers["X-Request-Id"]
     if kind:
         assert out["kind"] == kind
-    assert out["cache"] == "miss"
+    assert out["cache"] == cache
     for name in ("receive", "queue", "decode", "compute", "total", "after_last_byte"):
         assert out["timing_ms"][name] >= 0 and math.isfinite(out["timing_ms"][name]), out["timing_ms"]
     return out

@@ -12,6 +12,8 @@ from sounds import wav_of_size
 BAD = [
     ("pool", "workers many;"), ("pool", "workers -1;"), ("pool", "queue;"), ("pool", "queue 0;"), ("pool", "queue 10 timeout=x;"), ("pool", "queue 10 bogus=1;"),
     ("pool", "job_deadline 0;"), ("pool", "job_deadline soon;"), ("pool", "job_memory 1k;"), ("pool", "job_memory x;"), ("pool", "upload_memory 0;"),
+    ("pool", "result_cache;"), ("pool", "result_cache 1k;"), ("pool", "result_cache off;"), ("pool", "result_cache 1m ttl=0;"), ("pool", "result_cache 1m timeout=1s;"),
+    ("location", "sonogate_cache maybe;"), ("location", "sonogate_cache on; sonogate_cache off;"),
     ("pool", "workers 1; workers 2;"), ("pool", "nonsense 1;"), ("pool", "socket other.sock;"),
     ("location", "sonogate_max_body x;"), ("location", "sonogate_max_body 2g;"), ("location", "sonogate_max_audio x;"), ("location", "sonogate_catalog maybe;"),
     ("location", "sonogate_catalog read;"), ("location", "sonogate_pass main;"), ("location", "sonogate_nonsense on;"), ("location", "sonogate_max_body 1m; sonogate_max_body 2m;"),
@@ -46,8 +48,8 @@ def check(folder, **settings):
 
 
 def test_a_good_file_is_good(tmp_path):
-    out, _ = check(tmp_path, pool="workers 2; queue 64 timeout=5s; job_deadline 60s; job_memory 256m; upload_memory 512m;",
-                   location="sonogate_max_body 100m; sonogate_max_audio 10m;")  # fmt: skip
+    out, _ = check(tmp_path, pool="workers 2; queue 64 timeout=5s; job_deadline 60s; job_memory 256m; upload_memory 512m; result_cache 64m ttl=10m;",
+                   location="sonogate_max_body 100m; sonogate_max_audio 10m; sonogate_cache off;")  # fmt: skip
     assert out.returncode == 0, out.stderr
     assert "[warn]" not in out.stderr
 

@@ -99,6 +99,11 @@ void each_lie_ends_its_link_only(void**) {
                        s.op = shm::Op::admit;
                        s.need_bytes = UINT64_MAX;
                    }),
+        submission("an enrolment whose answer may be kept",
+                   [](auto& s) {
+                       s.endpoint = shm::Endpoint::track_create;
+                       s.flags |= shm::submission_cacheable;
+                   }),
         submission("a result slot that was not leased",
                    [](auto& s) {
                        s.op = shm::Op::release_result;

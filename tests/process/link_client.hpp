@@ -21,6 +21,7 @@
 
 #include "base/clock.hpp"
 #include "base/unique_fd.hpp"
+#include "shm/cache.hpp"
 #include "shm/doorbell.hpp"
 #include "shm/handshake.hpp"
 #include "shm/layout.hpp"
@@ -230,6 +231,8 @@ class LinkClient {
     shm::OwnedSegment up_segment;
     shm::Mapping down_mapping;
     shm::Mapping results_mapping;
+    shm::Mapping cache_mapping;  // of no size where the broker has no cache
+    shm::CacheReader cache;
     std::map<std::uint32_t, shm::OwnedSegment> slabs;
     std::map<std::uint32_t, UniqueFd> files;
     std::uint32_t next_slab = 1;
@@ -257,6 +260,14 @@ class LinkClient {
         auto results = shm::map_peer_segment(message.fds[1].get(), shm::result_segment_bytes);
         if (!below || !results) {
             return false;
+        }
+        if (welcome->cache_bytes != 0) {
+            auto kept = shm::map_peer_segment(message.fds[2].get(), welcome->cache_bytes);
+            if (!kept) {
+                return false;
+            }
+            cache_mapping = std::move(*kept);
+            cache = {cache_mapping.data(), shm::CacheShape::of(welcome->cache_bytes)};
         }
         epoch = welcome->epoch;
         down_mapping = std::move(*below);

@@ -131,7 +131,7 @@ void a_packet_longer_than_any_message_is_a_lie(void**) {
 void too_many_descriptors_are_a_lie_and_all_are_closed(void**) {
     const Sockets sockets;
     const int before = open_descriptors();
-    for (const std::size_t count : {3U, 8U, 9U, 50U}) {
+    for (const std::size_t count : {sonogate::shm::max_message_fds + 1, 8UL, 9UL, 50UL}) {
         send_raw(sockets.near.get(), 16, count);
         Message message;
         assert_int_equal(receive_message(sockets.far.get(), message, false), Received::lie);

@@ -21,6 +21,7 @@ extern "C" {
 #include <cmocka.h>
 }
 
+#include "shm/cache.hpp"
 #include "shm/handshake.hpp"
 #include "shm/layout.hpp"
 
@@ -102,6 +103,9 @@ std::vector<Structure> compiled() {
                     SONOGATE_FIELD(LinkUp, armed),
                     SONOGATE_FIELD(LinkUp, upload_slab_bytes),
                     SONOGATE_FIELD(LinkUp, result_bytes_in_use),
+                    SONOGATE_FIELD(LinkUp, cache_lookups),
+                    SONOGATE_FIELD(LinkUp, cache_hits),
+                    SONOGATE_FIELD(LinkUp, hit_entries),
                     SONOGATE_FIELD(LinkUp, requests),
                     SONOGATE_FIELD(LinkUp, submissions),
                 });
@@ -127,6 +131,7 @@ std::vector<Structure> compiled() {
                         SONOGATE_FIELD(Submission, track_id),
                         SONOGATE_FIELD(Submission, track_id_made),
                         SONOGATE_FIELD(Submission, reserved),
+                        SONOGATE_FIELD(Submission, cache_key),
                     });
     add<LinkDown>(out, "LinkDown",
                   {
@@ -140,6 +145,7 @@ std::vector<Structure> compiled() {
                       SONOGATE_FIELD(LinkDown, catalog_version),
                       SONOGATE_FIELD(LinkDown, catalog_tracks),
                       SONOGATE_FIELD(LinkDown, disk_free_bytes),
+                      SONOGATE_FIELD(LinkDown, catalog_stamp),
                       SONOGATE_FIELD(LinkDown, workers_ready),
                       SONOGATE_FIELD(LinkDown, workers_wanted),
                       SONOGATE_FIELD(LinkDown, librarian),
@@ -163,7 +169,23 @@ std::vector<Structure> compiled() {
                         SONOGATE_FIELD(Completion, times),
                         SONOGATE_FIELD(Completion, audio),
                         SONOGATE_FIELD(Completion, track_id),
+                        SONOGATE_FIELD(Completion, cached),
                         SONOGATE_FIELD(Completion, reserved),
+                    });
+    add<CacheEntry>(out, "CacheEntry",
+                    {
+                        SONOGATE_FIELD(CacheEntry, sequence),
+                        SONOGATE_FIELD(CacheEntry, result_bytes),
+                        SONOGATE_FIELD(CacheEntry, key),
+                        SONOGATE_FIELD(CacheEntry, expires_ns),
+                        SONOGATE_FIELD(CacheEntry, first_block),
+                        SONOGATE_FIELD(CacheEntry, reserved),
+                        SONOGATE_FIELD(CacheEntry, audio),
+                    });
+    add<CacheBlock>(out, "CacheBlock",
+                    {
+                        SONOGATE_FIELD(CacheBlock, next),
+                        SONOGATE_FIELD(CacheBlock, words),
                     });
     add<Hello>(out, "Hello",
                {
@@ -185,6 +207,8 @@ std::vector<Structure> compiled() {
                           SONOGATE_FIELD(PoolSettings, job_deadline_ms),
                           SONOGATE_FIELD(PoolSettings, job_memory_bytes),
                           SONOGATE_FIELD(PoolSettings, upload_memory_bytes),
+                          SONOGATE_FIELD(PoolSettings, result_cache_bytes),
+                          SONOGATE_FIELD(PoolSettings, result_cache_ttl_ms),
                           SONOGATE_FIELD(PoolSettings, catalog_bytes),
                           SONOGATE_FIELD(PoolSettings, catalog),
                           SONOGATE_FIELD(PoolSettings, reserved),
@@ -197,6 +221,8 @@ std::vector<Structure> compiled() {
                      SONOGATE_FIELD(Welcome, epoch),
                      SONOGATE_FIELD(Welcome, errc),
                      SONOGATE_FIELD(Welcome, reserved),
+                     SONOGATE_FIELD(Welcome, cache_bytes),
+                     SONOGATE_FIELD(Welcome, cache_hash_key),
                  });
     add<SlabAdd>(out, "SlabAdd",
                  {
