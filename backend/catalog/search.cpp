@@ -1,4 +1,4 @@
-// Problem: which of all (track, offset) does a clip come from, without trying them all?
+// Problem: which of all (track, offset, ratio) does a clip come from, without trying them all?
 //
 // Idea: each pair of clip peaks asks the index where its key occurs; each answer is a vote for
 // (track, track column − clip column). True offsets collect votes, false ones scatter. The few
@@ -8,12 +8,17 @@
 // look up, count votes in a small hashed table and drop what stands alone, sort the rest, keep
 // the best offsets. Then all stretches' candidates are judged against the whole clip.
 //
+// A clip that runs or sounds otherwise than its track has other keys. Where the plain clip finds
+// nothing, the strongest peaks of 10 s of it are scaled by each of a grid of ratios and asked
+// again: few pairs are enough to nominate, since such clips are seldom noisy as well. The
+// candidates' ratios are made exact on peaks, and each ratio that proves itself is searched once
+// more in full, so that all tracks that share the audio are told.
+//
 // Cost: about 3 look-ups a pair and 1000 pairs a second of clip; postings grow with the catalog.
+// The grid asks a tenth of the pairs at each of some sixty ratios.
 #include "catalog/search.hpp"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <bitset>
 #include <cmath>
 
@@ -24,18 +29,34 @@ namespace {
 
 using fingerprint::Alignment;
 using fingerprint::Fingerprint;
+using fingerprint::Peak;
 using fingerprint::Query;
+using fingerprint::Ratio;
+using fingerprint::TrackPeaks;
 
 constexpr std::uint32_t stretch_columns = 1250;  // 20 s
 constexpr std::size_t candidates_per_stretch = 32;
-constexpr std::uint32_t min_votes = 3;
 constexpr std::int32_t same_offset_columns = 2;
 constexpr std::size_t min_distinct_bins = 8;  // a chord of a few notes is in every piece
 constexpr double overlap_of_one_play = 0.5;
 
+// The search for a ratio.
+constexpr std::uint32_t ratio_stretch_time = 625 * fingerprint::time_steps;  // 10 s
+constexpr std::uint32_t least_gap_time = 188 * fingerprint::time_steps;      // 3 s
+constexpr std::size_t ratio_stretches = 6;  // of a clip of which one play is enough
+constexpr std::size_t ratio_peaks_per_s = 25;
+constexpr std::size_t ratio_fan_out = 6;
+constexpr std::size_t candidates_per_ratio = 6;
+constexpr std::size_t candidates_of_ratios = 48;
+constexpr double same_ratio = 0.002;
+
+// Hypotheses tried at each place: the plain clip; all ratios, each fitted in two dimensions.
+constexpr double plain_trials = 2;
+constexpr double ratio_trials = 400;
+
 std::size_t distinct_bins(const Fingerprint& clip) {
     std::bitset<fingerprint::row_bins + 1> bins;
-    for (const fingerprint::Peak& p : clip.peaks) {
+    for (const Peak& p : clip.peaks) {
         bins.set((p.frequency + fingerprint::frequency_steps / 2) / fingerprint::frequency_steps);
     }
     return bins.count();
@@ -48,6 +69,96 @@ bool is_same_play(const Match& a, const Match& b) noexcept {
     const double shorter = std::min(a.alignment.last_time - a.alignment.first_time,
                                     b.alignment.last_time - b.alignment.first_time);
     return a.row == b.row && end - begin > overlap_of_one_play * shorter;
+}
+
+// Of each track the best, or of each play; best first.
+std::vector<Match> choose(std::vector<Match> sure, const SearchOptions& options) {
+    std::sort(sure.begin(), sure.end(), [](const Match& a, const Match& b) {
+        return a.false_positive_probability != b.false_positive_probability
+                   ? a.false_positive_probability < b.false_positive_probability
+                   : a.alignment.evidence > b.alignment.evidence;
+    });
+    std::vector<Match> out;
+    for (const Match& match : sure) {
+        const bool told = std::any_of(out.begin(), out.end(), [&](const Match& better) {
+            return options.multi ? is_same_play(better, match) : better.row == match.row;
+        });
+        if (!told && out.size() < options.limit) {
+            out.push_back(match);
+        }
+    }
+    return out;
+}
+
+TrackPeaks peaks_of(const Index::Track& track) {
+    return TrackPeaks(std::move(*fingerprint::unpack(*track.packed)));
+}
+
+// Judges the clip at one offset of a track; `trials` is how many like this were tried there.
+Match judge(const std::vector<Peak>& scaled, const Index::Track& track, const TrackPeaks& peaks,
+            std::int64_t offset, Ratio ratio, double places, double most) {
+    Match match;
+    match.row = track.row;
+    match.ratio = ratio;
+    match.alignment =
+        fingerprint::align(scaled, peaks, offset, fingerprint::evidence_for(most, places));
+    match.false_positive_probability =
+        fingerprint::false_positive_bound(match.alignment.evidence, places);
+    const auto unscaled = [&](std::uint32_t time) {
+        return static_cast<std::uint32_t>(std::llround(time / ratio.tempo));
+    };
+    match.alignment.first_time = unscaled(match.alignment.first_time);
+    match.alignment.last_time = unscaled(match.alignment.last_time);
+    return match;
+}
+
+// The peaks that stand out most, about so many a second.
+std::vector<Peak> strongest(std::span<const Peak> peaks, std::size_t most) {
+    std::vector<std::size_t> of_strength(fingerprint::max_strength + std::size_t{1});
+    for (const Peak& p : peaks) {
+        ++of_strength[p.strength];
+    }
+    std::size_t kept = 0;
+    std::size_t least = of_strength.size();
+    while (least > 0 && kept + of_strength[least - 1] <= most) {
+        kept += of_strength[--least];
+    }
+    std::size_t more = most - kept;  // of the strength below: evenly
+    const std::size_t ties = least == 0 ? 0 : of_strength[least - 1];
+    std::vector<Peak> out;
+    std::size_t tie = 0;
+    for (const Peak& p : peaks) {
+        const bool is_tie = p.strength + std::size_t{1} == least;
+        if (p.strength >= least || (is_tie && tie * more / ties != (tie + 1) * more / ties)) {
+            out.push_back(p);
+        }
+        tie += is_tie ? 1 : 0;
+    }
+    return out;
+}
+
+// Stretches of the clip that no match covers, each short enough for the search of ratios.
+std::vector<std::span<const Peak>> gaps(std::span<const Peak> clip,
+                                        const std::vector<Match>& sure) {
+    std::vector<std::span<const Peak>> out;
+    const auto covered = [&](const Peak& p) {
+        return std::any_of(sure.begin(), sure.end(), [&](const Match& m) {
+            return p.time >= m.alignment.first_time && p.time <= m.alignment.last_time;
+        });
+    };
+    for (std::size_t begin = 0; begin < clip.size();) {
+        std::size_t end = begin;
+        while (end < clip.size() && clip[end].time - clip[begin].time <= ratio_stretch_time &&
+               !covered(clip[end])) {
+            ++end;
+        }
+        if (end > begin &&
+            (sure.empty() || clip[end - 1].time - clip[begin].time >= least_gap_time)) {
+            out.push_back(clip.subspan(begin, end - begin));
+        }
+        begin = std::max(end, begin + 1);
+    }
+    return out;
 }
 
 }  // namespace
@@ -87,157 +198,149 @@ SearchResult Searcher::search(const Index& index, const Fingerprint& clip,
     }
     const fingerprint::Queries queries = fingerprint::clip_queries(clip.peaks);
     out.query_hashes = queries.pairs;
-    candidates_.clear();
-    if (distinct_bins(clip) >= min_distinct_bins) {
-        collect_candidates(index, queries.queries);
-    }
-    if (candidates_.empty()) {
+    if (distinct_bins(clip) < min_distinct_bins) {
         out.reason = Reason::no_candidates;
         return out;
     }
-    out.matches = judge(index, clip, options);
-    out.reason = out.matches.empty() ? Reason::below_threshold : Reason::none;
+    const double clip_columns =
+        clip.duration_ms * double{fingerprint::sample_rate_hz} / 1000 / fingerprint::hop_frames;
+    Work work{.index = index,
+              .clip = clip,
+              .options = options,
+              .places = static_cast<double>(index.live_columns()) +
+                        static_cast<double>(index.live_tracks()) * clip_columns,
+              .sure = {}};
+    search_at(work, Ratio{}, plain_trials, queries.queries);
+    if (work.sure.empty() || options.multi) {
+        search_ratios(work);
+    }
+    out.matches = choose(std::move(work.sure), options);
+    out.reason = !out.matches.empty() ? Reason::none
+                 : work.nominated     ? Reason::below_threshold
+                                      : Reason::no_candidates;
     return out;
 }
 
-void Searcher::collect_candidates(const Index& index, const std::vector<Query>& queries) {
-    const Query* begin = queries.data();
-    const Query* const all_end = begin + queries.size();
-    while (begin != all_end) {
-        const std::uint32_t last_column = begin->column + stretch_columns;
-        const Query* const end = std::find_if(
-            begin, all_end, [last_column](const Query& q) { return q.column > last_column; });
-        look_up(index, begin, end);
-        drop_lonely_hits();
-        take_best_offsets();
-        begin = end;
+// All stretches of the clip, scaled by one ratio.
+void Searcher::search_at(Work& work, Ratio ratio, double trials, std::span<const Query> queries) {
+    std::vector<Candidate> candidates;
+    while (!queries.empty()) {
+        const std::uint32_t last_column = queries.front().column + stretch_columns;
+        const auto end =
+            std::find_if(queries.begin(), queries.end(),
+                         [last_column](const Query& q) { return q.column > last_column; });
+        const auto stretch = queries.first(static_cast<std::size_t>(end - queries.begin()));
+        const auto best = votes_.count(work.index, stretch, candidates_per_stretch);
+        candidates.insert(candidates.end(), best.begin(), best.end());
+        queries = queries.subspan(stretch.size());
     }
+    work.nominated = work.nominated || !candidates.empty();
     // Offsets that several stretches told are one candidate.
-    std::sort(candidates_.begin(), candidates_.end());
+    std::sort(candidates.begin(), candidates.end());
     std::size_t kept = 0;
-    for (const Candidate& c : candidates_) {
-        Candidate* const last = kept == 0 ? nullptr : &candidates_[kept - 1];
+    for (const Candidate& c : candidates) {
+        Candidate* const last = kept == 0 ? nullptr : &candidates[kept - 1];
         if (last != nullptr && last->track == c.track &&
             c.offset - last->offset <= same_offset_columns) {
             last->offset = c.pairs > last->pairs ? c.offset : last->offset;
             last->pairs += c.pairs;
         } else {
-            candidates_[kept++] = c;
+            candidates[kept++] = c;
         }
     }
-    candidates_.resize(kept);
+    candidates.resize(kept);
+    const std::vector<Peak> scaled = fingerprint::at_ratio(work.clip.peaks, ratio);
+    for (std::size_t i = 0; i < candidates.size();) {
+        const std::uint32_t number = candidates[i].track;
+        const Index::Track& track = work.index.tracks()[number];
+        const TrackPeaks peaks = peaks_of(track);
+        for (; i < candidates.size() && candidates[i].track == number; ++i) {
+            Match match = judge(scaled, track, peaks,
+                                std::int64_t{candidates[i].offset} * fingerprint::time_steps, ratio,
+                                work.places * trials, work.options.max_false_positive);
+            match.aligned_hashes = candidates[i].pairs;
+            if (match.false_positive_probability <= work.options.max_false_positive &&
+                match.false_positive_probability < 1) {
+                work.sure.push_back(match);
+            }
+        }
+    }
 }
 
-void Searcher::look_up(const Index& index, const Query* begin, const Query* end) {
-    hits_.clear();
-    for (const Query* q = begin; q != end; ++q) {
-        index.find(q->key, [&](std::span<const std::uint32_t> places) {
-            for (const std::uint32_t place : places) {
-                const std::uint32_t number = index.track_at(place);
-                const Index::Track& track = index.tracks()[number];
-                if (track.packed) {
-                    const auto column = static_cast<std::int32_t>(place - track.first_place);
-                    hits_.push_back(
-                        {number, column - static_cast<std::int32_t>(q->column), q->pair});
-                }
+void Searcher::search_ratios(Work& work) {
+    std::vector<Ratio> tried;
+    std::vector<std::span<const Peak>> open = gaps(work.clip.peaks, work.sure);
+    std::size_t left = work.options.multi ? open.size() : ratio_stretches;
+    while (!open.empty() && left-- > 0) {
+        const std::span<const Peak> stretch = open[open.size() / 2];
+        const std::vector<Ratio> found = find_ratios(work, stretch);
+        for (const Ratio ratio : found) {
+            const bool known = std::any_of(tried.begin(), tried.end(), [&](Ratio r) {
+                return std::abs(r.tempo - ratio.tempo) < same_ratio &&
+                       std::abs(r.pitch - ratio.pitch) < same_ratio;
+            });
+            if (!known) {
+                tried.push_back(ratio);
+                const auto queries =
+                    fingerprint::clip_queries(fingerprint::at_ratio(work.clip.peaks, ratio));
+                search_at(work, ratio, ratio_trials, queries.queries);
             }
+        }
+        if (!work.options.multi && !work.sure.empty()) {
+            return;
+        }
+        std::erase_if(open, [&](std::span<const Peak> gap) {
+            return gap.data() == stretch.data() ||
+                   std::any_of(work.sure.begin(), work.sure.end(), [&](const Match& m) {
+                       return gap.front().time >= m.alignment.first_time &&
+                              gap.back().time <= m.alignment.last_time;
+                   });
         });
     }
 }
 
-// Counts votes in a table that forgets which offset it was, and drops the hits that cannot have
-// min_votes in three neighbouring columns: nearly all, for two passes without sorting.
-void Searcher::drop_lonely_hits() {
-    const std::size_t cells = std::bit_ceil(std::max<std::size_t>(hits_.size() * 4, 1024));
-    counters_.assign(cells, 0);
-    const auto cell_of = [cells](const Hit& hit) {
-        return (hit.track * std::size_t{2654435761U} + static_cast<std::uint32_t>(hit.offset)) &
-               (cells - 1);
+// Ratios at which this stretch of the clip certainly is of some track.
+std::vector<Ratio> Searcher::find_ratios(Work& work, std::span<const Peak> stretch) {
+    struct Nominee {
+        Candidate candidate;
+        Ratio ratio;
     };
-    for (const Hit& hit : hits_) {
-        std::uint8_t& counter = counters_[cell_of(hit)];
-        counter = static_cast<std::uint8_t>(counter + (counter < 255 ? 1 : 0));
+    const double seconds =
+        (stretch.back().time - stretch.front().time) * fingerprint::seconds_per_time_unit + 0.5;
+    const std::vector<Peak> few =
+        strongest(stretch, static_cast<std::size_t>(seconds * ratio_peaks_per_s));
+    std::vector<Nominee> nominees;
+    for (const Ratio ratio : fingerprint::ratio_grid()) {
+        const auto queries =
+            fingerprint::clip_queries(fingerprint::at_ratio(few, ratio), ratio_fan_out);
+        for (const Candidate& c : votes_.count(work.index, queries.queries, candidates_per_ratio)) {
+            nominees.push_back({c, ratio});
+        }
     }
-    std::erase_if(hits_, [&](const Hit& hit) {
-        const std::size_t cell = cell_of(hit);
-        return counters_[(cell - 1) & (cells - 1)] + counters_[cell] +
-                   counters_[(cell + 1) & (cells - 1)] <
-               static_cast<int>(min_votes);
+    work.nominated = work.nominated || !nominees.empty();
+    std::sort(nominees.begin(), nominees.end(), [](const Nominee& a, const Nominee& b) {
+        return a.candidate.pairs > b.candidate.pairs;
     });
-}
-
-void Searcher::take_best_offsets() {
-    std::sort(hits_.begin(), hits_.end());
-    hits_.erase(std::unique(hits_.begin(), hits_.end()), hits_.end());
-    // Votes of an offset: its own and its neighbours', since columns round either way.
-    offsets_.clear();
-    for (std::size_t i = 0; i < hits_.size();) {
-        std::size_t end = i;
-        while (end < hits_.size() && hits_[end].track == hits_[i].track &&
-               hits_[end].offset == hits_[i].offset) {
-            ++end;
-        }
-        offsets_.push_back({hits_[i].track, hits_[i].offset, static_cast<std::uint32_t>(end - i)});
-        i = end;
-    }
-    const auto neighbour = [this](std::size_t i, std::size_t k) {
-        return k < offsets_.size() && offsets_[k].track == offsets_[i].track &&
-                       std::abs(offsets_[k].offset - offsets_[i].offset) == 1
-                   ? offsets_[k].pairs
-                   : 0U;
-    };
-    std::vector<Candidate> best;
-    for (std::size_t i = 0; i < offsets_.size(); ++i) {
-        const std::uint32_t left = i == 0 ? 0U : neighbour(i, i - 1);
-        const std::uint32_t right = neighbour(i, i + 1);
-        const std::uint32_t own = offsets_[i].pairs;
-        if (own + left + right >= min_votes && own > left && own >= right) {
-            best.push_back({offsets_[i].track, offsets_[i].offset, own + left + right});
+    nominees.resize(std::min(nominees.size(), candidates_of_ratios));
+    std::vector<Ratio> found;
+    for (const Nominee& nominee : nominees) {
+        const Index::Track& track = work.index.tracks()[nominee.candidate.track];
+        const TrackPeaks peaks = peaks_of(track);
+        const auto fit =
+            fingerprint::fit_ratio(few, peaks,
+                                   {nominee.ratio, static_cast<double>(nominee.candidate.offset) *
+                                                       fingerprint::time_steps});
+        Match match = judge(fingerprint::at_ratio(work.clip.peaks, fit.ratio), track, peaks,
+                            std::llround(fit.offset_time), fit.ratio, work.places * ratio_trials,
+                            work.options.max_false_positive);
+        match.aligned_hashes = nominee.candidate.pairs;
+        if (match.false_positive_probability <= work.options.max_false_positive &&
+            match.false_positive_probability < 1) {
+            work.sure.push_back(match);
+            found.push_back(fit.ratio);
         }
     }
-    const std::size_t count = std::min(best.size(), candidates_per_stretch);
-    std::partial_sort(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(count), best.end(),
-                      [](const Candidate& a, const Candidate& b) { return a.pairs > b.pairs; });
-    candidates_.insert(candidates_.end(), best.begin(),
-                       best.begin() + static_cast<std::ptrdiff_t>(count));
-}
-
-std::vector<Match> Searcher::judge(const Index& index, const Fingerprint& clip,
-                                   const SearchOptions& options) {
-    const double clip_columns =
-        clip.duration_ms * double{fingerprint::sample_rate_hz} / 1000 / fingerprint::hop_frames;
-    const double places = static_cast<double>(index.live_columns()) +
-                          static_cast<double>(index.live_tracks()) * clip_columns;
-    const double wanted = fingerprint::evidence_for(options.max_false_positive, places);
-    std::vector<Match> sure;
-    for (std::size_t i = 0; i < candidates_.size();) {
-        const Index::Track& track = index.tracks()[candidates_[i].track];
-        auto unpacked = fingerprint::unpack(*track.packed);
-        const fingerprint::TrackPeaks peaks(std::move(*unpacked));
-        const std::uint32_t number = candidates_[i].track;
-        for (; i < candidates_.size() && candidates_[i].track == number; ++i) {
-            const Alignment alignment = fingerprint::align(
-                clip.peaks, peaks, std::int64_t{candidates_[i].offset} * fingerprint::time_steps,
-                wanted);
-            const double p = fingerprint::false_positive_bound(alignment.evidence, places);
-            if (p <= options.max_false_positive && p < 1) {
-                sure.push_back({track.row, alignment, p, candidates_[i].pairs});
-            }
-        }
-    }
-    std::sort(sure.begin(), sure.end(), [](const Match& a, const Match& b) {
-        return a.alignment.evidence > b.alignment.evidence;
-    });
-    std::vector<Match> out;
-    for (const Match& match : sure) {
-        const bool told = std::any_of(out.begin(), out.end(), [&](const Match& better) {
-            return options.multi ? is_same_play(better, match) : better.row == match.row;
-        });
-        if (!told && out.size() < options.limit) {
-            out.push_back(match);
-        }
-    }
-    return out;
+    return found;
 }
 
 }  // namespace sonogate::catalog

@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "catalog/index.hpp"
+#include "catalog/votes.hpp"
 #include "fingerprint/landmarks.hpp"
 #include "fingerprint/peak.hpp"
+#include "fingerprint/ratio.hpp"
 #include "fingerprint/score.hpp"
 
 namespace sonogate::catalog {
@@ -22,7 +24,8 @@ struct SearchOptions {
 
 struct Match {
     Index::Row row = 0;
-    fingerprint::Alignment alignment;
+    fingerprint::Alignment alignment;  // first_time and last_time are the clip's own, unscaled
+    fingerprint::Ratio ratio;
     double false_positive_probability = 1;
     std::uint32_t aligned_hashes = 0;  // pairs of the clip found at this offset
 };
@@ -52,31 +55,25 @@ class Searcher {
                         const SearchOptions& options);
 
   private:
-    struct Hit {
-        std::uint32_t track = 0;  // in Index::tracks()
-        std::int32_t offset = 0;  // columns from clip to track
-        std::uint32_t pair = 0;
-        friend auto operator<=>(const Hit&, const Hit&) = default;
-    };
-    struct Candidate {
-        std::uint32_t track = 0;
-        std::int32_t offset = 0;
-        std::uint32_t pairs = 0;
-        friend auto operator<=>(const Candidate&, const Candidate&) = default;
+    using Clip = fingerprint::Fingerprint;
+
+    // What a search works on; passes add to `sure`.
+    struct Work {
+        const Index& index;
+        const Clip& clip;
+        const SearchOptions& options;
+        double places = 1;       // (track, offset) that could be tried
+        bool nominated = false;  // there was at least one candidate
+        std::vector<Match> sure;
     };
 
-    void collect_candidates(const Index& index, const std::vector<fingerprint::Query>& queries);
-    void look_up(const Index& index, const fingerprint::Query* begin,
-                 const fingerprint::Query* end);
-    void drop_lonely_hits();
-    void take_best_offsets();
-    std::vector<Match> judge(const Index& index, const fingerprint::Fingerprint& clip,
-                             const SearchOptions& options);
+    void search_at(Work& work, fingerprint::Ratio ratio, double trials,
+                   std::span<const fingerprint::Query> queries);
+    void search_ratios(Work& work);
+    std::vector<fingerprint::Ratio> find_ratios(Work& work,
+                                                std::span<const fingerprint::Peak> stretch);
 
-    std::vector<Hit> hits_;
-    std::vector<std::uint8_t> counters_;
-    std::vector<Candidate> offsets_;     // of one stretch of the clip
-    std::vector<Candidate> candidates_;  // of the whole clip
+    Votes votes_;
 };
 
 }  // namespace sonogate::catalog

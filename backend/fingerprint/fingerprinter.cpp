@@ -34,7 +34,7 @@ constexpr float db_per_log2_power = 3.0103F;
 }  // namespace
 
 Fingerprinter::Fingerprinter(dsp::RealFft& fft, Density density)
-    : columns_(fft), strongest_(peaks_per_second(density)) {
+    : columns_(fft), maxima_(reach_of(density)), strongest_(peaks_per_second(density)) {
     result_.density = density;
 }
 

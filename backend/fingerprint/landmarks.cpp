@@ -1,7 +1,5 @@
 #include "fingerprint/landmarks.hpp"
 
-#include <cstddef>
-
 namespace sonogate::fingerprint {
 namespace {
 
@@ -9,7 +7,6 @@ constexpr std::uint32_t min_columns = 2;
 constexpr std::uint32_t max_columns = 63;
 constexpr std::int32_t max_bins = 63;
 constexpr std::size_t track_fan_out = 3;
-constexpr std::size_t clip_fan_out = 24;
 
 // Peaks nearer than this to the edge of a value are asked on both sides of it.
 constexpr std::uint32_t near_bin_edge = 2;     // of 8 steps
@@ -110,9 +107,9 @@ std::vector<Landmark> track_landmarks(std::span<const Peak> peaks) {
     return out;
 }
 
-Queries clip_queries(std::span<const Peak> peaks) {
+Queries clip_queries(std::span<const Peak> peaks, std::size_t fan_out) {
     Queries out;
-    for_each_pair(peaks, clip_fan_out, is_pair, [&](const Peak& first, const Peak& second) {
+    for_each_pair(peaks, fan_out, is_pair, [&](const Peak& first, const Peak& second) {
         ask(first, second, out);
         ++out.pairs;
     });

@@ -8,6 +8,7 @@
 // The second peak lies 2 to 63 columns later and at most 63 bins higher or lower.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -41,7 +42,8 @@ struct Queries {
     std::uint32_t pairs = 0;
 };
 
-// Of each peak, the pairs with all that a track could have paired it with, 24 at most.
-Queries clip_queries(std::span<const Peak> peaks);
+// Of each peak, the pairs with all that a track could have paired it with, at most `fan_out` of
+// them.
+Queries clip_queries(std::span<const Peak> peaks, std::size_t fan_out = 24);
 
 }  // namespace sonogate::fingerprint

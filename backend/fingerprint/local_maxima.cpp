@@ -6,7 +6,6 @@
 namespace sonogate::fingerprint {
 namespace {
 
-constexpr std::size_t window_bins = 2 * reach_bins + 1;
 constexpr std::size_t last_bin = row_bins - 3;  // its neighbours have neighbours
 constexpr float quietest_log2 = full_scale_log2 - 110.0F / 3.0103F;  // -110 dBFS: rounding noise
 constexpr float slow_columns = 125.0F;                               // two seconds
@@ -21,8 +20,8 @@ float parabola_top(float left, float middle, float right) noexcept {
 
 // to[i] = max(from[i], from[i + step]): the window doubles with each call, so that a maximum over
 // 21 bins takes five passes, whatever the data. Written so that compilers vectorise it.
-template <std::size_t step, std::size_t size>
-void widen(const float* __restrict from, float* __restrict to) noexcept {
+void widen(const float* __restrict from, float* __restrict to, std::size_t step,
+           std::size_t size) noexcept {
     for (std::size_t i = 0; i < size; ++i) {
         const float a = from[i];
         const float b = from[i + step];
@@ -42,13 +41,13 @@ void LocalMaxima::push(const Column& column, std::vector<Maximum>& out) {
     }
     find_candidates(r);
     ++columns_;
-    if (columns_ > reach_columns) {
-        settle(columns_ - 1 - reach_columns, out);
+    if (columns_ > reach_.columns) {
+        settle(columns_ - 1 - reach_.columns, out);
     }
 }
 
 void LocalMaxima::finish(std::vector<Maximum>& out) {
-    const std::uint32_t first = columns_ > reach_columns ? columns_ - reach_columns : 0;
+    const std::uint32_t first = columns_ > reach_.columns ? columns_ - reach_.columns : 0;
     for (std::uint32_t column = first; column < columns_; ++column) {
         settle(column, out);
     }
@@ -59,22 +58,28 @@ void LocalMaxima::finish(std::vector<Maximum>& out) {
 void LocalMaxima::find_candidates(Row& r) noexcept {
     alignas(64) float a[row_bins + pad_bins];
     alignas(64) float b[row_bins + pad_bins];
-    widen<1, row_bins + 24>(r.level.data(), a);
-    widen<2, row_bins + 20>(a, b);
-    widen<4, row_bins + 16>(b, a);
-    widen<8, row_bins + 8>(a, b);
-    widen<window_bins - 16, row_bins>(b, r.maximum.data());
+    const std::size_t window_bins = 2 * reach_.bins + 1;
+    const float* from = r.level.data();
+    std::size_t width = 1;  // of the windows in `from`
+    std::size_t size = row_bins + pad_bins;
+    for (float* to = a; 2 * width <= window_bins; to = to == a ? b : a) {
+        size -= width;
+        widen(from, to, width, size);
+        from = to;
+        width *= 2;
+    }
+    widen(from, r.maximum.data(), window_bins - width, row_bins);
 
-    const float* const level = r.level.data() + reach_bins;
+    const float* const level = r.level.data() + reach_.bins;
     const float* const around = r.maximum.data();
     std::size_t count = 0;
-    constexpr std::size_t begin = first_bin - reach_bins;
-    constexpr std::size_t end = last_bin + 1 - reach_bins;
+    const std::size_t begin = first_bin - reach_.bins;
+    const std::size_t end = last_bin + 1 - reach_.bins;
     for (std::size_t i = begin; i < end; ++i) {
         if (level[i] >= around[i] && level[i] > quietest_log2) [[unlikely]] {
             // Of equal neighbours the first one counts, so that there is room for all.
-            if (count == 0 || r.candidates[count - 1] + reach_bins < i + reach_bins) {
-                r.candidates[count++] = static_cast<std::uint16_t>(i + reach_bins);
+            if (count == 0 || r.candidates[count - 1] + reach_.bins < i + reach_.bins) {
+                r.candidates[count++] = static_cast<std::uint16_t>(i + reach_.bins);
             }
         }
     }
@@ -99,15 +104,15 @@ void LocalMaxima::settle(std::uint32_t column, std::vector<Maximum>& out) {
 
 bool LocalMaxima::is_maximum(std::uint32_t column, std::size_t bin) const noexcept {
     const float level = row(column).level[bin];
-    const std::uint32_t first = column - std::min<std::uint32_t>(column, reach_columns);
-    const std::uint32_t end = std::min<std::uint32_t>(column + reach_columns + 1, columns_);
+    const std::uint32_t first = column - std::min<std::uint32_t>(column, reach_.columns);
+    const std::uint32_t end = std::min<std::uint32_t>(column + reach_.columns + 1, columns_);
     for (std::uint32_t c = first; c < column; ++c) {
-        if (row(c).maximum[bin - reach_bins] >= level) {
+        if (row(c).maximum[bin - reach_.bins] >= level) {
             return false;
         }
     }
     for (std::uint32_t c = column + 1; c < end; ++c) {
-        if (row(c).maximum[bin - reach_bins] > level) {
+        if (row(c).maximum[bin - reach_.bins] > level) {
             return false;
         }
     }
@@ -115,9 +120,10 @@ bool LocalMaxima::is_maximum(std::uint32_t column, std::size_t bin) const noexce
 }
 
 float LocalMaxima::neighbourhood_mean(std::uint32_t column, std::size_t bin) const noexcept {
-    const std::uint32_t first = column - std::min<std::uint32_t>(column, reach_columns);
-    const std::uint32_t end = std::min<std::uint32_t>(column + reach_columns + 1, columns_);
-    const std::size_t left = bin - reach_bins;
+    const std::uint32_t first = column - std::min<std::uint32_t>(column, reach_.columns);
+    const std::uint32_t end = std::min<std::uint32_t>(column + reach_.columns + 1, columns_);
+    const std::size_t window_bins = 2 * reach_.bins + 1;
+    const std::size_t left = bin - reach_.bins;
     const std::size_t bins = std::min(window_bins, row_bins - left);
     float sum = 0;
     for (std::uint32_t c = first; c < end; ++c) {

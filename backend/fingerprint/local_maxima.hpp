@@ -1,8 +1,8 @@
 // Second stage: columns in, local maxima of the log power out, with how far each stands out.
 //
 // For: Strongest. Not for: deciding which maxima are worth keeping.
-// A maximum is the largest of the 21 bins by 15 columns around it. It is known 7 columns later;
-// no column is looked at again after 15.
+// A maximum is the largest of the bins and columns within its reach. It is known `reach.columns`
+// later; no column is looked at again after 15.
 #pragma once
 
 #include <array>
@@ -14,8 +14,15 @@
 
 namespace sonogate::fingerprint {
 
-inline constexpr std::size_t reach_bins = 10;
-inline constexpr std::uint32_t reach_columns = 7;
+// How far around a maximum nothing is larger. A track's peaks are few and stand alone; a clip's
+// may be neighbours of noise that is louder.
+struct Reach {
+    std::size_t bins = 0;
+    std::uint32_t columns = 0;
+};
+constexpr Reach reach_of(Density density) noexcept {
+    return density == Density::track ? Reach{10, 7} : Reach{5, 3};
+}
 
 struct Maximum {
     std::uint32_t column = 0;  // where it was found, before refinement
@@ -25,25 +32,27 @@ struct Maximum {
 
 class LocalMaxima {
   public:
-    // Appends the maxima of the column 7 before this one, in order of frequency.
+    explicit LocalMaxima(Reach reach) noexcept : reach_(reach) {}
+
+    // Appends the maxima of the column `reach.columns` before this one, in order of frequency.
     void push(const Column& column, std::vector<Maximum>& out);
 
-    // The end: appends those of the last 7 columns. Nothing may be pushed after.
+    // The end: appends those of the last few columns. Nothing may be pushed after.
     void finish(std::vector<Maximum>& out);
 
     // The largest level of any bin but the lowest three, peaks or not.
     float loudest_log2() const noexcept { return loudest_; }
 
   private:
-    static constexpr std::size_t span_columns = 2 * reach_columns + 1;
-    static constexpr std::size_t ring_columns = 16;  // a power of two of at least span_columns
+    static constexpr std::size_t ring_columns = 16;  // a power of two above 2 * reach.columns
     static constexpr std::size_t pad_bins = 32;
+    static constexpr std::size_t least_reach_bins = 5;
 
     // One column, and what was found out about it when it came.
     struct Row {
         alignas(64) std::array<float, row_bins + pad_bins> level;    // padded with the floor
-        alignas(64) std::array<float, row_bins + pad_bins> maximum;  // of level[i … i + 20]
-        std::array<std::uint16_t, row_bins / reach_bins + 2> candidates;
+        alignas(64) std::array<float, row_bins + pad_bins> maximum;  // of level[i … i + 2 * reach]
+        std::array<std::uint16_t, row_bins / least_reach_bins + 2> candidates;
         std::size_t candidate_count;
     };
 
@@ -54,6 +63,7 @@ class LocalMaxima {
     float neighbourhood_mean(std::uint32_t column, std::size_t bin) const noexcept;
     Maximum refine(std::uint32_t column, std::size_t bin) const noexcept;
 
+    Reach reach_;
     std::vector<Row> rows_ = std::vector<Row>(ring_columns);
     alignas(64) Column slow_mean_{};
     std::uint32_t columns_ = 0;  // pushed

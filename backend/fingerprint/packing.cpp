@@ -118,9 +118,10 @@ Result<Fingerprint> unpack(Bytes packed) {
     out.loudest_dbfs = in.read<float>();
     const auto count = in.read<std::uint32_t>();
     const auto sum = in.read<std::uint32_t>();
-    if (!in.ok() || found_magic != magic || version != packing_version || density > 1 ||
-        rate_hz != sample_rate_hz || !std::isfinite(out.loudest_dbfs) ||
-        count > in.left() / min_peak_bytes || sum != checksum(packed)) {
+    if (!in.ok() || found_magic != magic || version < oldest_packing_version ||
+        version > packing_version || density > 1 || rate_hz != sample_rate_hz ||
+        !std::isfinite(out.loudest_dbfs) || count > in.left() / min_peak_bytes ||
+        sum != checksum(packed)) {
         return Errc::malformed_request;
     }
     out.density = static_cast<Density>(density);

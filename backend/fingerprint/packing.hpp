@@ -4,7 +4,7 @@
 // About 3 bytes a peak: 0.33 MB an hour of a track. Little-endian:
 //
 //     0  'S' 'G' 'F' 'P'
-//     4  u8   version, 1
+//     4  u8   version, 2; what version 1 holds is read as well: its clips had fewer peaks
 //     5  u8   Density
 //     6  u16  sample_rate_hz, 8000
 //     8  u32  duration_ms
@@ -24,7 +24,8 @@
 
 namespace sonogate::fingerprint {
 
-inline constexpr std::uint8_t packing_version = 1;
+inline constexpr std::uint8_t packing_version = 2;
+inline constexpr std::uint8_t oldest_packing_version = 1;
 
 std::vector<std::byte> pack(const Fingerprint& fingerprint);
 

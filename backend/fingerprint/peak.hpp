@@ -38,7 +38,7 @@ struct Peak {
 enum class Density : std::uint8_t { track = 0, clip = 1 };
 
 constexpr std::size_t peaks_per_second(Density density) noexcept {
-    return density == Density::track ? 30 : 60;
+    return density == Density::track ? 30 : 100;
 }
 
 struct Fingerprint {

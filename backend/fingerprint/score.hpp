@@ -8,30 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "fingerprint/peak.hpp"
+#include "fingerprint/track_peaks.hpp"
 
 namespace sonogate::fingerprint {
-
-// A track's peaks, found by time. Owns them; 4 bytes a column beside.
-class TrackPeaks {
-  public:
-    explicit TrackPeaks(Fingerprint fingerprint);
-
-    const std::vector<Peak>& peaks() const noexcept { return fingerprint_.peaks; }
-    std::int64_t end_time() const noexcept { return end_time_; }  // in units of Peak::time
-
-    // A peak within the tolerances of (time, frequency), or nullptr; of several the nearest in
-    // time.
-    const Peak* near(std::int64_t time, std::uint16_t frequency,
-                     std::int64_t time_tolerance) const noexcept;
-
-  private:
-    Fingerprint fingerprint_;
-    std::int64_t end_time_;
-    std::vector<std::uint32_t> first_of_column_;
-};
 
 // How well a clip fits a track at one offset.
 struct Alignment {

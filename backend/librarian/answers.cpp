@@ -67,6 +67,11 @@ Json track_json(const catalog::Track& track) {
             {"created_at", iso_time(track.created_at_ms)}};
 }
 
+// Four digits are what a fit tells of a few seconds.
+double ratio(double value) noexcept {
+    return rounded(value, 10'000);
+}
+
 // A readable stand-in for the probability: 1 − p^(1/3), so 0.99 at the default threshold.
 double confidence_of(double p) noexcept {
     return rounded(1 - std::cbrt(p), 10'000);
@@ -74,9 +79,14 @@ double confidence_of(double p) noexcept {
 
 Json match_json(const NamedMatch& named, std::uint32_t query_hashes, double clip_s) {
     const fingerprint::Alignment& a = named.match.alignment;
-    const double offset_s = a.offset_time * fingerprint::seconds_per_time_unit;
+    const fingerprint::Ratio& r = named.match.ratio;
     const double start_s = a.first_time * fingerprint::seconds_per_time_unit + half_block_s;
     const double end_s = a.last_time * fingerprint::seconds_per_time_unit + half_block_s;
+    // Blocks are as long in the clip as in the track, whatever the ratio.
+    const auto track_s = [&](std::uint32_t clip_time) {
+        return (clip_time * r.tempo + a.offset_time) * fingerprint::seconds_per_time_unit +
+               half_block_s;
+    };
     const double p = named.match.false_positive_probability;
     return {{"track_id", named.track.id},
             {"title", named.track.labels.title},
@@ -88,14 +98,14 @@ Json match_json(const NamedMatch& named, std::uint32_t query_hashes, double clip
             {"false_positive_probability", three_digits(p)},
             {"query_start_s", milliseconds(start_s)},
             {"query_end_s", milliseconds(end_s)},
-            {"track_start_s", milliseconds(std::max(0.0, start_s + offset_s))},
-            {"track_end_s", milliseconds(end_s + offset_s)},
+            {"track_start_s", milliseconds(std::max(0.0, track_s(a.first_time)))},
+            {"track_end_s", milliseconds(track_s(a.last_time))},
             {"track_duration_s", static_cast<double>(named.track.duration_ms) / 1000},
             {"coverage", clip_s > 0 ? std::min(1.0, rounded((end_s - start_s) / clip_s, 1000)) : 0},
             {"aligned_hashes", std::min(named.match.aligned_hashes, query_hashes)},
             {"query_hashes", query_hashes},
-            {"tempo_ratio", 1.0},
-            {"pitch_ratio", 1.0}};
+            {"tempo_ratio", ratio(r.tempo)},
+            {"pitch_ratio", ratio(r.pitch)}};
 }
 
 }  // namespace

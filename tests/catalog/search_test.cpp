@@ -75,6 +75,51 @@ void a_noisy_clip_is_found_within_50_ms(void**) {
     }
 }
 
+// Played `speed` times as fast, by linear interpolation: 8 kHz is far above these notes.
+std::vector<float> at_speed(const std::vector<float>& samples, double speed) {
+    std::vector<float> out;
+    for (double at = 0; at + 1 < static_cast<double>(samples.size()); at += speed) {
+        const auto i = static_cast<std::size_t>(at);
+        const auto part = static_cast<float>(at - static_cast<double>(i));
+        out.push_back(samples[i] * (1 - part) + samples[i + 1] * part);
+    }
+    return out;
+}
+
+void a_clip_at_another_speed_is_found_with_its_ratio(void**) {
+    const auto index = catalog_of_twelve();
+    int row = 1;
+    for (const double speed : {0.953, 0.98, 0.9933, 1.0125, 1.03, 1.048}) {
+        const double at_s = 4.3 * row;
+        const auto clip = at_speed(test::cut(track_audio(row), at_s, 6), speed);
+        const SearchResult found = search(*index, clip);
+        assert_int_equal(found.matches.size(), 1);
+        const catalog::Match& match = found.matches[0];
+        assert_int_equal(match.row, row);
+        assert_true(std::abs(match.ratio.tempo - speed) < 0.002);
+        assert_true(std::abs(match.ratio.pitch - speed) < 0.002);
+        // Peaks are timed by their blocks' middles, which are not scaled: 64 ms × (speed − 1).
+        assert_true(std::abs(start_s(match) - at_s) < 0.02);
+        assert_true(match.alignment.last_time * fingerprint::seconds_per_time_unit < 6 / speed);
+        ++row;
+    }
+}
+
+void multi_tells_plays_at_different_speeds(void**) {
+    const auto index = catalog_of_twelve();
+    auto mix = test::cut(track_audio(3), 4, 8);
+    for (const auto& piece : {at_speed(test::cut(track_audio(9), 10, 8), 1.03),
+                              at_speed(test::cut(track_audio(5), 20, 8), 0.98)}) {
+        mix.insert(mix.end(), piece.begin(), piece.end());
+    }
+    const auto plays = search(*index, mix, {.limit = 10, .multi = true}).matches;
+    assert_int_equal(plays.size(), 3);
+    for (const auto& play : plays) {
+        const double expected = play.row == 3 ? 1 : play.row == 9 ? 1.03 : 0.98;
+        assert_true(std::abs(play.ratio.tempo - expected) < 0.002);
+    }
+}
+
 void silence_noise_tones_chords_and_unknown_music_are_refused(void**) {
     const auto index = catalog_of_twelve();
     assert_true(search(*index, std::vector<float>(40000)).reason == Reason::silence);
@@ -175,6 +220,8 @@ void a_clip_that_begins_before_the_track_has_a_negative_offset(void**) {
 int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(a_noisy_clip_is_found_within_50_ms),
+        cmocka_unit_test(a_clip_at_another_speed_is_found_with_its_ratio),
+        cmocka_unit_test(multi_tells_plays_at_different_speeds),
         cmocka_unit_test(silence_noise_tones_chords_and_unknown_music_are_refused),
         cmocka_unit_test(a_removed_track_is_gone_and_the_others_stay),
         cmocka_unit_test(many_small_changes_and_one_large_one_search_alike),

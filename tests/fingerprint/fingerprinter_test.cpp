@@ -86,12 +86,12 @@ void bursts_are_found_where_they_are(void**) {
 
 void levels_do_not_matter(void**) {
     const auto samples = test::music(3, 10);
-    const Fingerprint loud = test::fingerprint_of(samples, Density::clip);
+    const Fingerprint loud = test::fingerprint_of(samples, Density::track);
     std::vector<float> quiet = samples;
     for (float& sample : quiet) {
         sample /= 32;  // 30 dB
     }
-    const Fingerprint made = test::fingerprint_of(quiet, Density::clip);
+    const Fingerprint made = test::fingerprint_of(quiet, Density::track);
     std::vector<Peak> both;
     std::set_intersection(loud.peaks.begin(), loud.peaks.end(), made.peaks.begin(),
                           made.peaks.end(), std::back_inserter(both));
@@ -130,10 +130,16 @@ void no_more_peaks_are_kept_than_the_density_says(void**) {
     const auto clip = test::fingerprint_of(samples, Density::clip);
     // Ranks in a sliding second: the mean is the limit, borders have a few more.
     assert_in_range(track.peaks.size(), 20 * 27, 20 * 33);
-    assert_in_range(clip.peaks.size(), 20 * 54, 20 * 66);
+    assert_in_range(clip.peaks.size(), 20 * 90, 20 * 110);
     assert_true(std::is_sorted(clip.peaks.begin(), clip.peaks.end()));
-    assert_true(std::includes(clip.peaks.begin(), clip.peaks.end(), track.peaks.begin(),
-                              track.peaks.end()));
+    // A clip keeps what its track kept, but for a few that noise's own peaks outrank. Strengths
+    // differ: a clip looks at less of the surroundings.
+    const auto kept = std::count_if(track.peaks.begin(), track.peaks.end(), [&](const Peak& p) {
+        return std::any_of(clip.peaks.begin(), clip.peaks.end(), [&](const Peak& q) {
+            return q.time == p.time && q.frequency == p.frequency;
+        });
+    });
+    assert_true(static_cast<std::size_t>(kept) * 100 >= track.peaks.size() * 90);
 }
 
 void silence_offset_and_too_little_audio_have_no_peaks(void**) {

@@ -109,7 +109,7 @@ void lies_with_a_right_checksum_keep_within_bounds(void**) {
 void a_thousand_peaks_at_one_moment_are_refused(void**) {
     Fingerprint crowded{
         .density = Density::clip, .duration_ms = 10'000, .loudest_dbfs = -10, .peaks = {}};
-    for (std::uint16_t i = 0; i < 120; ++i) {
+    for (std::uint16_t i = 0; i < 200; ++i) {
         crowded.peaks.push_back({100, i, 0});
     }
     assert_true(unpacks(fingerprint::pack(crowded)));

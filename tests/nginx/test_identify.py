@@ -76,6 +76,20 @@ def test_level_polarity_rate_and_channels_do_not_matter(catalog, change):
     assert_is(identify(catalog, file), "m503", 5)
 
 
+@pytest.mark.parametrize(("effect", "tempo", "pitch"), [("speed", 1.03, 1.03), ("speed", 0.97, 0.97), ("tempo", 1.04, 1), ("pitch", 1, 2 ** (1 / 12))])
+def test_speed_tempo_and_pitch_are_found_and_told(catalog, effect, tempo, pitch):
+    amount = {"speed": tempo, "tempo": tempo, "pitch": 100}[effect]  # sox counts pitch in cents
+    clip = part(music(504, 40), 15, 9)
+    file = run("sox", "-t", "wav", "-", "-t", "wav", "-", effect, str(amount), data=wav(clip))
+    best = identify(catalog, file)["matches"][0]
+    assert best["track_id"] == "m504"
+    assert best["tempo_ratio"] == pytest.approx(tempo, abs=0.003)
+    assert best["pitch_ratio"] == pytest.approx(pitch, abs=0.003)
+    assert best["track_start_s"] - best["query_start_s"] * tempo == pytest.approx(15, abs=0.1)
+    assert best["track_end_s"] - best["track_start_s"] == pytest.approx((best["query_end_s"] - best["query_start_s"]) * tempo, abs=0.01)
+    assert best["coverage"] > 0.8
+
+
 UNKNOWN_SOUNDS = {
     "silence": lambda: wav(numpy.zeros(8 * RATE_HZ)),
     "white noise": lambda: wav(noise(8, 0.5)),

@@ -180,7 +180,7 @@ void a_fingerprint_can_be_identified_later(void**) {
     assert_true(static_cast<bool>(answer));
     const json made = json::parse(answer->body);
     assert_true(made["kind"] == "fingerprint" && made["algorithm"] == "landmark" &&
-                made["version"] == 1 && made["duration_s"] == 6.0 && made["peaks"] > 100);
+                made["version"] == 2 && made["duration_s"] == 6.0 && made["peaks"] > 100);
     const std::string body = json{{"fingerprint", made["fingerprint"]}, {"limit", 2}}.dump();
     const auto later = record(run(as_bytes_of(body), {.kind = shm::BodyKind::json}));
     const auto at_once = record(run(file, {}));
