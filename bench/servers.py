@@ -109,9 +109,9 @@ http {{
 
 
 class Sonogate(Server):
-    """(a) sonogate as an operator starts it."""
+    """(a) sonogate as an operator starts it; `pool` are more settings of its sonogate_pool."""
 
-    def __init__(self, folder, build):
+    def __init__(self, folder, build, pool=""):
         super().__init__(folder)
         conf = self.write(
             "bench.conf",
@@ -122,7 +122,7 @@ events {{ worker_connections 1024; }}
 http {{
     access_log off;
     keepalive_requests 1000000;
-    sonogate_pool main {{ socket run/main.sock; catalog sqlite:catalog.db; }}
+    sonogate_pool main {{ socket run/main.sock; catalog sqlite:catalog.db; {pool} }}
     server {{
         listen 127.0.0.1:{self.port};
         location / {{ sonogate_pass main; sonogate_max_body {LARGEST_BODY}; sonogate_catalog read; }}
