@@ -12,7 +12,7 @@ constexpr auto relaxed = std::memory_order_relaxed;
 AudioFacts facts_of(const CacheEntry& entry) noexcept {
     const std::array<std::uint64_t, 2> words{entry.audio[0].load(relaxed),
                                              entry.audio[1].load(relaxed)};
-    AudioFacts out = std::bit_cast<AudioFacts>(words);
+    auto out = std::bit_cast<AudioFacts>(words);
     if (out.format >= AudioFormat::count_) {
         out = {};
     }

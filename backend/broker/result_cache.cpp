@@ -6,7 +6,6 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
-#include <stdexcept>
 #include <utility>
 
 namespace sonogate::broker {
@@ -52,12 +51,6 @@ void fill(shm::CacheBlock& block, Bytes bytes) noexcept {
 
 }  // namespace
 
-ResultCache::ResultCache() {
-    if (::getrandom(hash_key_.data(), sizeof(hash_key_), 0) != sizeof(hash_key_)) {
-        throw std::runtime_error("no random numbers for the cache's key");
-    }
-}
-
 Result<void> ResultCache::resize(std::uint64_t bytes) {
     if (bytes == asked_bytes_) {
         return {};
@@ -74,9 +67,11 @@ Result<void> ResultCache::resize(std::uint64_t bytes) {
         return {};
     }
     auto segment = shm::OwnedSegment::create("sonogate-cache", shape.bytes());
-    if (!segment) {
+    const bool has_key = hash_key_[0] != 0 ||
+                         ::getrandom(hash_key_.data(), sizeof(hash_key_), 0) == sizeof(hash_key_);
+    if (!segment || !has_key) {
         asked_bytes_ = 0;
-        return segment.failure();
+        return segment ? system_failure(errno) : segment.failure();
     }
     segment_ = std::move(*segment);
     shape_ = shape;

@@ -20,8 +20,6 @@ namespace sonogate::broker {
 
 class ResultCache {
   public:
-    ResultCache();  // of no size
-
     // A cache of at most `bytes`, 0 = none, in place of the present one, whose results are
     // forgotten; whoever has the old segment mapped may read on in it. Nothing happens where the
     // size is the same. Errors: internal with errno; there is no cache then.
@@ -30,7 +28,7 @@ class ResultCache {
     bool is_on() const noexcept { return shape_.entries != 0; }
     int fd() const noexcept { return segment_.fd(); }
     std::uint64_t segment_bytes() const noexcept { return shape_.bytes(); }
-    // Random, made with this object: results and keys of one daemon mean nothing to the next.
+    // Random, made with the first cache: keys of one daemon mean nothing to the next.
     const std::array<std::uint64_t, 4>& hash_key() const noexcept { return hash_key_; }
 
     // The largest result that is kept: an eighth of the cache, 1 MiB at the most.

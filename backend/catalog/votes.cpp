@@ -29,8 +29,7 @@ void Votes::look_up(const Index& index, std::span<const Query> queries) {
                 const Index::Track& track = index.tracks()[number];
                 if (track.packed) {
                     const auto column = static_cast<std::int32_t>(place - track.first_place);
-                    hits_.push_back(
-                        {number, column - static_cast<std::int32_t>(q.column), q.pair});
+                    hits_.push_back({number, column - static_cast<std::int32_t>(q.column), q.pair});
                 }
             }
         });

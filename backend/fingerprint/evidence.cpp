@@ -9,7 +9,7 @@ namespace {
 
 // Seen at true places of clips in noise, babble, rooms and codecs against places 0.2 to 5 s away.
 constexpr double same_peak = 1.6;  // five times as often as by chance: as bad as can be told
-constexpr std::array<double, time_tolerance + 1> by_lateness = {1.14, 0.57, -0.27,
+constexpr std::array<double, time_tolerance + 1> by_lateness = {1.14,  0.57, -0.27,
                                                                 -0.65, -1.0, -1.4};
 constexpr std::array<double, frequency_tolerance + 1> by_distance = {0.92, 0.27, -0.47, -1.0,
                                                                      -1.2, -1.6, -1.8};
@@ -66,8 +66,8 @@ double surprise(std::size_t score, const ByWeight& expected) noexcept {
     // Chernoff's bound of a compound Poisson sum; concave in θ.
     double best = 0;
     for (std::size_t t = 0; t < thetas; ++t) {
-        double exponent = theta_step * static_cast<double>(t + 1) * nats_per_weight *
-                          static_cast<double>(score);
+        double exponent =
+            theta_step * static_cast<double>(t + 1) * nats_per_weight * static_cast<double>(score);
         for (std::size_t c = 1; c < event_weights; ++c) {
             exponent -= expected[c] * growth()[t][c];
         }

@@ -51,8 +51,8 @@ std::vector<Residual> residuals_of(std::span<const Peak> clip, const TrackPeaks&
             track.near(std::llround(time), static_cast<std::int32_t>(std::lround(frequency)),
                        widest_time, widest_frequency);
         if (found != nullptr) {
-            out.push_back({peak.time - middle, found->time - time, frequency,
-                           found->frequency - frequency});
+            out.push_back(
+                {peak.time - middle, found->time - time, frequency, found->frequency - frequency});
         }
     }
     return out;

@@ -24,8 +24,7 @@ TrackPeaks::TrackPeaks(Fingerprint fingerprint)
     }
 }
 
-const Peak* TrackPeaks::near(std::int64_t time, std::int32_t frequency,
-                             std::int64_t time_tolerance,
+const Peak* TrackPeaks::near(std::int64_t time, std::int32_t frequency, std::int64_t time_tolerance,
                              std::int32_t frequency_tolerance) const noexcept {
     const std::int64_t first = std::max<std::int64_t>(time - time_tolerance, 0);
     const std::int64_t last = time + time_tolerance;

@@ -136,7 +136,9 @@ void another_size_forgets_and_the_same_does_not(void**) {
     store(cache, 1, 100);
     assert_false(has(cache, 1, 100));
     assert_true(cache.hash_key() == key);
-    assert_true(ResultCache().hash_key() != key);
+    ResultCache other;
+    assert_true(static_cast<bool>(other.resize(small_bytes)));
+    assert_true(other.hash_key() != key);
 }
 
 // Random sizes and keys, many times what fits: everything found is what was stored last.
@@ -173,7 +175,7 @@ void a_reader_never_sees_a_torn_result(void**) {
     std::atomic<bool> stop = false;
     std::thread writer([&] {
         // Each result is of one letter, another one each time; they evict each other all the time.
-        for (std::uint64_t i = 0; i < 60'000; ++i) {
+        for (std::uint64_t i = 0; i < 20'000; ++i) {
             const std::string text(30'000 + (i * 7919) % 80'000, static_cast<char>('a' + i % 26));
             cache.store(key_of(i % keys), as_bytes_of(text), {}, never_ns);
         }

@@ -428,7 +428,7 @@ def test_who_leaves_takes_the_answer_from_nobody(cached):
     for raw in others[1:]:
         with raw:
             assert raw.answer().status_code == 200
-    assert busy(cached) == 0
+    wait_until(lambda: busy(cached) == 0)
 
 
 def test_the_work_stops_when_the_last_has_left(cached):
@@ -503,9 +503,9 @@ def test_each_waiter_has_its_own_deadline(serve):
     joined = time.monotonic()
     with first, second:
         assert first.answer().status_code == 504
-        assert 1.9 < time.monotonic() - start < 2.7
+        assert 1.9 < time.monotonic() - start < 6
         assert second.answer().status_code == 504
-        assert 1.9 < time.monotonic() - joined < 3
+        assert 1.9 < time.monotonic() - joined < 6
 
 
 def test_http2_streams_share_too(serve):
