@@ -48,7 +48,9 @@ constexpr std::size_t ratio_peaks_per_s = 25;
 constexpr std::size_t ratio_fan_out = 6;
 constexpr std::size_t candidates_per_ratio = 6;
 constexpr std::size_t candidates_of_ratios = 48;
-constexpr double same_ratio = 0.002;
+constexpr double farthest_fit = 0.008;  // from its guess; half a step is 0.0025 to 0.005
+constexpr double same_ratio = 0.008;
+constexpr std::size_t ratios_of_a_stretch = 2;  // searched in full, the surest first
 
 // Hypotheses tried at each place: the plain clip; all ratios, each fitted in two dimensions.
 constexpr double plain_trials = 2;
@@ -135,6 +137,13 @@ std::vector<Peak> strongest(std::span<const Peak> peaks, std::size_t most) {
         tie += is_tie ? 1 : 0;
     }
     return out;
+}
+
+bool is_known(const std::vector<Ratio>& ratios, Ratio ratio) noexcept {
+    return std::any_of(ratios.begin(), ratios.end(), [&](Ratio r) {
+        return std::abs(r.tempo - ratio.tempo) < same_ratio &&
+               std::abs(r.pitch - ratio.pitch) < same_ratio;
+    });
 }
 
 // Stretches of the clip that no match covers, each short enough for the search of ratios.
@@ -275,11 +284,7 @@ void Searcher::search_ratios(Work& work) {
         const std::span<const Peak> stretch = open[open.size() / 2];
         const std::vector<Ratio> found = find_ratios(work, stretch);
         for (const Ratio ratio : found) {
-            const bool known = std::any_of(tried.begin(), tried.end(), [&](Ratio r) {
-                return std::abs(r.tempo - ratio.tempo) < same_ratio &&
-                       std::abs(r.pitch - ratio.pitch) < same_ratio;
-            });
-            if (!known) {
+            if (!is_known(tried, ratio)) {
                 tried.push_back(ratio);
                 const auto queries =
                     fingerprint::clip_queries(fingerprint::at_ratio(work.clip.peaks, ratio));
@@ -322,7 +327,7 @@ std::vector<Ratio> Searcher::find_ratios(Work& work, std::span<const Peak> stret
         return a.candidate.pairs > b.candidate.pairs;
     });
     nominees.resize(std::min(nominees.size(), candidates_of_ratios));
-    std::vector<Ratio> found;
+    std::vector<Match> found;
     for (const Nominee& nominee : nominees) {
         const Index::Track& track = work.index.tracks()[nominee.candidate.track];
         const TrackPeaks peaks = peaks_of(track);
@@ -330,17 +335,30 @@ std::vector<Ratio> Searcher::find_ratios(Work& work, std::span<const Peak> stret
             fingerprint::fit_ratio(few, peaks,
                                    {nominee.ratio, static_cast<double>(nominee.candidate.offset) *
                                                        fingerprint::time_steps});
+        if (std::abs(fit.ratio.tempo - nominee.ratio.tempo) > farthest_fit ||
+            std::abs(fit.ratio.pitch - nominee.ratio.pitch) > farthest_fit) {
+            continue;  // what is true lies nearer: this one bent itself to chance
+        }
         Match match = judge(fingerprint::at_ratio(work.clip.peaks, fit.ratio), track, peaks,
                             std::llround(fit.offset_time), fit.ratio, work.places * ratio_trials,
                             work.options.max_false_positive);
         match.aligned_hashes = nominee.candidate.pairs;
         if (match.false_positive_probability <= work.options.max_false_positive &&
             match.false_positive_probability < 1) {
-            work.sure.push_back(match);
-            found.push_back(fit.ratio);
+            found.push_back(match);
         }
     }
-    return found;
+    work.sure.insert(work.sure.end(), found.begin(), found.end());
+    std::sort(found.begin(), found.end(), [](const Match& a, const Match& b) {
+        return a.alignment.evidence > b.alignment.evidence;
+    });
+    std::vector<Ratio> ratios;
+    for (const Match& match : found) {
+        if (ratios.size() < ratios_of_a_stretch && !is_known(ratios, match.ratio)) {
+            ratios.push_back(match.ratio);
+        }
+    }
+    return ratios;
 }
 
 }  // namespace sonogate::catalog

@@ -28,9 +28,8 @@ void scaled_peaks_ascend_and_stay_in_the_band(void**) {
     for (const Ratio ratio : fingerprint::ratio_grid()) {
         const auto scaled = fingerprint::at_ratio(clip, ratio);
         assert_true(scaled.size() <= clip.size());
-        assert_true(std::is_sorted(
-            scaled.begin(), scaled.end(),
-            [](const Peak& a, const Peak& b) { return a.time < b.time; }));
+        assert_true(std::is_sorted(scaled.begin(), scaled.end(),
+                                   [](const Peak& a, const Peak& b) { return a.time < b.time; }));
         for (const Peak& p : scaled) {
             assert_true(p.frequency <= fingerprint::max_frequency);
         }
