@@ -49,6 +49,9 @@ constexpr std::size_t ratio_fan_out = 6;
 constexpr std::size_t candidates_per_ratio = 6;
 constexpr std::size_t candidates_of_ratios = 48;
 constexpr double farthest_fit = 0.008;  // from its guess; half a step is 0.0025 to 0.005
+// Of clip peaks that coincide. Some ratio brings any drum loop into step with any other: of 200
+// generated loops three had p < 1e-4 at 0.05 to 0.08; clean clips at another speed have 0.1 to 0.5.
+constexpr double least_share_at_ratio = 0.1;
 constexpr double same_ratio = 0.008;
 constexpr std::size_t ratios_of_a_stretch = 2;  // searched in full, the surest first
 
@@ -106,6 +109,10 @@ Match judge(const std::vector<Peak>& scaled, const Index::Track& track, const Tr
         fingerprint::align(scaled, peaks, offset, fingerprint::evidence_for(most, places));
     match.false_positive_probability =
         fingerprint::false_positive_bound(match.alignment.evidence, places);
+    if (!(ratio == Ratio{}) &&
+        match.alignment.coinciding < least_share_at_ratio * match.alignment.compared) {
+        match.false_positive_probability = 1;
+    }
     const auto unscaled = [&](std::uint32_t time) {
         return static_cast<std::uint32_t>(std::llround(time / ratio.tempo));
     };
