@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ngx_module/concurrency.hpp"
 #include "ngx_module/cors.hpp"
 #include "ngx_module/hosts.hpp"
 #include "ngx_module/keys.hpp"
@@ -196,6 +197,9 @@ ngx_command_t commands[] = {
     {ngx_string("sonogate_cache"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG,
      ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, cache), nullptr},
+    {ngx_string("sonogate_concurrency"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12, set_concurrency,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_null_command};
 
 ngx_str_t place_in_conf(ngx_conf_t* cf) noexcept {
@@ -236,6 +240,7 @@ void* create_loc_conf(ngx_conf_t* cf) noexcept {
     loc->security_headers = NGX_CONF_UNSET_UINT;
     loc->rate_headers = NGX_CONF_UNSET_UINT;
     loc->cache = NGX_CONF_UNSET;
+    loc->concurrency = static_cast<Concurrency*>(NGX_CONF_UNSET_PTR);
     return loc;
 }
 
@@ -255,6 +260,7 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     ngx_conf_merge_ptr_value(loc.cors, from.cors, nullptr);
     ngx_conf_merge_ptr_value(loc.hosts, from.hosts, nullptr);
     ngx_conf_merge_uint_value(loc.security_headers, from.security_headers, NGX_CONF_UNSET_UINT);
+    ngx_conf_merge_ptr_value(loc.concurrency, from.concurrency, nullptr);
     if (char* merged = merge_rates(cf, from, loc); merged != NGX_CONF_OK) {
         return merged;
     }

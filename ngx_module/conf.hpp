@@ -11,6 +11,7 @@
 namespace sonogate::ngx_module {
 
 class Link;
+struct Concurrency;
 struct CorsConf;
 struct KeyTable;
 
@@ -43,6 +44,7 @@ struct LocConf {
     ngx_array_t* hosts;           // of ngx_str_t; null: all
     ngx_uint_t security_headers;  // SecurityHeaders, or unset where nobody said
     Rates* rates;                 // null: none
+    Concurrency* concurrency;     // null: off
     ngx_uint_t rate_headers;      // RateHeaders
     ngx_flag_t cache;             // where the pool has a result_cache
 };

@@ -2,6 +2,7 @@
 #include "ngx_module/request.hpp"
 
 #include "base/clock.hpp"
+#include "ngx_module/concurrency.hpp"
 #include "ngx_module/hosts.hpp"
 #include "ngx_module/random.hpp"
 #include "shm/params.hpp"
@@ -134,6 +135,9 @@ ngx_int_t Request::answer_preflight() noexcept {
 ngx_int_t Request::ask_for_ticket(std::uint64_t need_bytes) noexcept {
     link_ = &link_of(*conf->pool);
     job_ = &link_->begin(*this);
+    if (!set_caller(r, conf->concurrency, *job_)) {
+        return refuse(Errc::internal);
+    }
     stage = Stage::admission;
     if (const auto asked = link_->admit(*job_, need_bytes); !asked) {
         return refuse(asked.failure());
@@ -156,6 +160,9 @@ ngx_int_t Request::content() noexcept {
     link_ = &link_of(*conf->pool);
     if (job_ == nullptr) {
         job_ = &link_->begin(*this);
+        if (!set_caller(r, conf->concurrency, *job_)) {
+            return refuse(Errc::internal);
+        }
     }
     const bool takes_body = route.takes_audio || route.takes_json;
     if (takes_body || r->args.len > 0) {

@@ -175,6 +175,8 @@ void Link::send_job(Job& job) noexcept {
         entry.need_bytes = job.need_bytes;
         entry.charged_bytes = job.held_bytes;
     }
+    entry.caller = job.caller;
+    entry.most_at_once = job.most_at_once;
     entry.job = id_of(job);
     job.sent = true;
     send(entry);

@@ -56,6 +56,8 @@ struct Job {
     std::uint8_t resubmissions = 0;
     JobOwner* owner = nullptr;  // null: the client left
     Slab* slab = nullptr;
+    std::uint64_t caller = 0;  // whose it is, where that is counted
+    std::uint16_t most_at_once = 0;
     std::uint64_t need_bytes = 0;   // the most that the body can grow to
     std::uint64_t asked_bytes = 0;  // of the last charge
     std::uint64_t granted_bytes = 0;

@@ -17,7 +17,7 @@
 namespace sonogate::shm {
 
 inline constexpr std::uint64_t magic = 0x45544147'4f4e4f53ULL;  // "SONOGATE"
-inline constexpr std::uint32_t layout_version = 2;
+inline constexpr std::uint32_t layout_version = 3;
 inline constexpr std::size_t cache_line_bytes = 64;
 
 using Index = std::atomic<std::uint32_t>;
@@ -121,8 +121,10 @@ struct alignas(cache_line_bytes) Submission {
     Text request_id;
     Text track_id;  // from the path, the query or a part; else made by nginx; see track_id_made
     std::uint8_t track_id_made = 0;  // 1: made by nginx, so a JSON body may still name its own
-    std::array<std::uint8_t, 3> reserved{};
+    std::uint8_t reserved = 0;
+    std::uint16_t most_at_once = 0;            // tickets that its caller may hold, 0 = any number
     std::array<std::uint64_t, 2> cache_key{};  // what the answer depends on, hashed (shm/cache.hpp)
+    std::uint64_t caller = 0;  // whose it is, hashed by nginx under a secret of its own
 };
 static_assert(sizeof(Submission) == 384 && std::is_trivially_copyable_v<Submission>);
 

@@ -6,15 +6,19 @@
 namespace sonogate::broker {
 
 Admission::Answer Admission::admit(const shm::JobId& id, std::uint64_t need_bytes,
-                                   std::uint64_t charged_bytes) {
+                                   std::uint64_t charged_bytes, const Caller& caller) {
     if (need_bytes > limit_ && charged_bytes == 0) {
         return Answer::too_large;
     }
-    const auto [place, fresh] = tickets_.try_emplace(id);
-    if (!fresh) {
+    if (tickets_.contains(id)) {
         return Answer::unknown;
     }
-    Ticket& ticket = place->second;
+    if (!callers_.has_room(caller) && charged_bytes == 0) {
+        return Answer::too_many;
+    }
+    Ticket& ticket = tickets_[id];
+    ticket.caller = caller;
+    callers_.take(caller);
     ticket.age = next_age_++;
     ticket.need = std::max(need_bytes, charged_bytes);
     need_ += ticket.need;
@@ -86,12 +90,15 @@ bool Admission::safe_after(const Ticket& ticket) const {
     return true;
 }
 
-bool Admission::settle(const shm::JobId& id, std::uint64_t bytes, Grant& grant) {
+bool Admission::settle(const shm::JobId& id, std::uint64_t bytes, Grant& grant,
+                       const Caller& caller) {
     const auto [place, fresh] = tickets_.try_emplace(id);
     Ticket& ticket = place->second;
     const bool waited = ticket.wanted > ticket.held;
     if (fresh) {
         ticket.age = next_age_++;
+        ticket.caller = caller;
+        callers_.take(caller);
     } else if (waited) {
         missing_ -= ticket.wanted - ticket.held;
         waiting_.erase(ticket.age);
@@ -118,6 +125,7 @@ bool Admission::give_back(const shm::JobId& id, Grant& grant) {
     }
     need_ -= ticket.need;
     held_ -= ticket.held;
+    callers_.give_back(ticket.caller);
     tickets_.erase(found);
     return waited;
 }

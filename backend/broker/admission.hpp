@@ -1,5 +1,7 @@
 // Upload memory: who may receive how much more, so that every upload that began can end.
 //
+// A ticket also counts against its caller, where the location bounds how many one may hold.
+//
 // For: tickets of all links. Not for: queues (scheduler.hpp), nor for who asks. One thread.
 //
 // The problem: uploads grow as their bytes arrive, memory is one sum, and an upload that waits
@@ -17,6 +19,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "broker/callers.hpp"
 #include "shm/layout.hpp"
 
 namespace sonogate::broker {
@@ -32,7 +35,7 @@ class Admission {
   public:
     static constexpr std::uint64_t first_step_bytes = 1U << 20U;
 
-    enum class Answer : std::uint8_t { granted, waits, too_large, unknown };
+    enum class Answer : std::uint8_t { granted, waits, too_large, too_many, unknown };
 
     // A ticket that got what it waited for.
     struct Grant {
@@ -45,8 +48,10 @@ class Admission {
 
     // A new ticket for an upload of at most need_bytes; the first grant is min(need, 1 MiB). What
     // is carried over (charged_bytes > 0: the bytes are in memory already) is taken as it is.
-    // `too_large`: need is beyond the limit, no ticket. `unknown`: that id has a ticket already.
-    Answer admit(const shm::JobId& id, std::uint64_t need_bytes, std::uint64_t charged_bytes);
+    // `too_large`: need is beyond the limit, no ticket. `too_many`: its caller holds as many as it
+    // may, no ticket. `unknown`: that id has a ticket already.
+    Answer admit(const shm::JobId& id, std::uint64_t need_bytes, std::uint64_t charged_bytes,
+                 const Caller& caller = {});
 
     // Raises what a ticket holds to `sum_bytes`; less than it holds is granted as nothing to do.
     // `too_large`: beyond its declared need; it keeps what it has. `unknown`: no such ticket.
@@ -55,12 +60,14 @@ class Admission {
     // The upload is complete and holds `bytes`: it will grow no more, and ends by itself. Makes the
     // ticket where there is none. No check: the memory is in use. True where the ticket was waiting
     // for a grant, which has it now.
-    bool settle(const shm::JobId& id, std::uint64_t bytes, Grant& grant);
+    bool settle(const shm::JobId& id, std::uint64_t bytes, Grant& grant, const Caller& caller = {});
 
     // Room for a small upload that comes without a ticket and is complete.
     bool has_room(std::uint64_t bytes) const noexcept {
         return held_ <= limit_ && bytes <= limit_ - held_;
     }
+    // … and for one more of its caller.
+    bool has_room(const Caller& caller) const { return callers_.has_room(caller); }
 
     // The ticket ends. True where it was waiting for a grant, which `grant` describes.
     bool give_back(const shm::JobId& id, Grant& grant);
@@ -81,6 +88,7 @@ class Admission {
     std::uint64_t limit_bytes() const noexcept { return limit_; }
     std::size_t tickets() const noexcept { return tickets_.size(); }
     std::size_t waiting() const noexcept { return waiting_.size(); }
+    const Callers& callers() const noexcept { return callers_; }
 
   private:
     struct Ticket {
@@ -89,6 +97,7 @@ class Admission {
         std::uint64_t held = 0;
         std::uint64_t wanted = 0;  // beyond held: waits
         bool admitted = false;
+        Caller caller;
     };
 
     Answer want(const shm::JobId& id, Ticket& ticket, std::uint64_t sum);
@@ -103,6 +112,7 @@ class Admission {
     std::uint64_t next_age_ = 1;
     std::unordered_map<shm::JobId, Ticket, JobIdHash> tickets_;
     std::map<std::uint64_t, shm::JobId> waiting_;  // by age
+    Callers callers_;
 };
 
 }  // namespace sonogate::broker

@@ -13,6 +13,14 @@ bool is_well_formed(const Link& link, const shm::Submission& submission) {
            submission.charged_bytes <= shm::max_upload_bytes;
 }
 
+Failure too_many_of(const shm::Submission& submission) {
+    return {.code = Errc::concurrency_limited, .limit = submission.most_at_once};
+}
+
+Caller caller_of(const shm::Submission& submission) {
+    return {submission.caller, submission.most_at_once};
+}
+
 }  // namespace
 
 bool Desk::serve(Link& link, const shm::Submission& submission) {
@@ -101,8 +109,8 @@ bool Desk::admit(Link& link, const shm::Submission& submission) {
         refuse(link, submission, kind, {.code = why});
         return true;
     }
-    switch (
-        parts_.admission.admit(submission.job, submission.need_bytes, submission.charged_bytes)) {
+    switch (parts_.admission.admit(submission.job, submission.need_bytes, submission.charged_bytes,
+                                   caller_of(submission))) {
         case Admission::Answer::granted:
             send_grant(link, {submission.job, true, parts_.admission.held_bytes(submission.job)},
                        Errc::ok);
@@ -114,6 +122,9 @@ bool Desk::admit(Link& link, const shm::Submission& submission) {
                    {.code = Errc::body_too_large,
                     .limit = parts_.admission.limit_bytes(),
                     .value = submission.need_bytes});
+            return true;
+        case Admission::Answer::too_many:
+            refuse(link, submission, kind, too_many_of(submission));
             return true;
         case Admission::Answer::unknown:
             break;
@@ -133,6 +144,7 @@ bool Desk::charge(Link& link, const shm::Submission& submission) {
             refuse(link, submission, shm::CompletionKind::charged,
                    {.code = Errc::body_too_large, .value = submission.charged_bytes});
             return true;
+        case Admission::Answer::too_many:  // no answer to a charge
         case Admission::Answer::unknown:
             // Its admit was refused and the answer crossed this.
             refuse(link, submission, shm::CompletionKind::charged, {.code = Errc::overloaded});
@@ -182,8 +194,13 @@ Errc Desk::take_ticket(Link& link, const shm::Submission& submission) {
         !parts_.admission.has_room(submission.audio_bytes)) {
         return Errc::overloaded;
     }
+    if (!has_ticket && !again && !parts_.admission.has(submission.job) &&
+        !parts_.admission.has_room(caller_of(submission))) {
+        return Errc::concurrency_limited;
+    }
     Admission::Grant waited;
-    if (parts_.admission.settle(submission.job, submission.audio_bytes, waited)) {
+    if (parts_.admission.settle(submission.job, submission.audio_bytes, waited,
+                                caller_of(submission))) {
         send_grant(link, waited, Errc::ok);
     }
     return Errc::ok;
@@ -231,7 +248,8 @@ bool Desk::submit(Link& link, const shm::Submission& submission) {
     }
     if (why != Errc::ok) {
         parts_.admission.give_back(submission.job);
-        refuse(link, submission, done, {.code = why});
+        refuse(link, submission, done,
+               why == Errc::concurrency_limited ? too_many_of(submission) : Failure{.code = why});
         return true;
     }
     parts_.jobs.start(submission, std::move(slab));

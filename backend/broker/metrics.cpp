@@ -115,6 +115,10 @@ void write_memory(Exposition& out, const Snapshot& now) {
     out.sample("", "state=\"limit\"", now.upload_limit_bytes);
     out.single("sonogate_uploads_waiting", "gauge", "Uploads that pause for upload memory.",
                now.uploads_waiting);
+    out.single("sonogate_tickets", "gauge", "Uploads and jobs that hold a ticket.", now.tickets);
+    out.single("sonogate_concurrency_tickets", "gauge", "Those that sonogate_concurrency counts.",
+               now.caller_tickets);
+    out.single("sonogate_concurrency_callers", "gauge", "Callers that hold them.", now.callers);
     out.family("sonogate_jemalloc_bytes", "gauge", "Heap of each process, as jemalloc counts it.");
     for (const auto& process : now.processes) {
         out.sample("", fmt::format("process=\"{}\",kind=\"allocated\"", process.name),

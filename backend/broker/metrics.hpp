@@ -69,6 +69,9 @@ struct Snapshot {
     std::uint64_t upload_used_bytes = 0;
     std::uint64_t upload_limit_bytes = 0;
     std::uint64_t uploads_waiting = 0;
+    std::uint64_t tickets = 0;
+    std::uint64_t callers = 0;
+    std::uint64_t caller_tickets = 0;
     std::uint64_t catalog_version = 0;
     std::uint64_t catalog_tracks = 0;
     std::uint64_t catalog_hashes = 0;

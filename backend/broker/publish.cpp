@@ -119,6 +119,9 @@ Snapshot Broker::snapshot() const {
     out.cache_stored = cache_.stored();
     out.cache_evicted = cache_.evicted();
     out.shared = jobs_.shared();
+    out.tickets = admission_.tickets();
+    out.callers = admission_.callers().callers();
+    out.caller_tickets = admission_.callers().tickets();
     out.disk_free_bytes = disk_free_bytes_;
     out.librarian = static_cast<std::uint32_t>(pool_.librarian_state());
     out.catalog = static_cast<std::uint32_t>(pool_.catalog_state());

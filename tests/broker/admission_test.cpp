@@ -188,10 +188,38 @@ void random_uploads_never_block_each_other(void**) {
     }
 }
 
+void a_caller_holds_as_many_as_it_may_and_every_way_out_frees_it(void**) {
+    Admission admission;
+    admission.set_limit(100 * mib);
+    const broker::Caller two{.hash = 1, .most_at_once = 2};
+    const broker::Caller other{.hash = 2, .most_at_once = 2};
+    Admission::Grant grant;
+    assert_true(admission.admit(id(1), mib, 0, two) == Admission::Answer::granted);
+    assert_false(admission.settle(id(2), 10, grant, two));
+    assert_true(admission.admit(id(3), mib, 0, two) == Admission::Answer::too_many);
+    assert_false(admission.has(id(3)));
+    assert_false(admission.has_room(two));
+    assert_true(admission.has_room(other));
+    assert_true(admission.has_room(broker::Caller{.hash = 1, .most_at_once = 3}));
+    assert_true(admission.admit(id(4), mib, mib, two) == Admission::Answer::granted);  // carried over
+    assert_int_equal(admission.callers().tickets(), 3);
+    assert_false(admission.settle(id(1), mib, grant, other));  // a ticket stays who it was made for
+    assert_int_equal(admission.callers().callers(), 1);
+    admission.give_back(id(1));
+    admission.give_back(id(1));
+    assert_false(admission.has_room(two));
+    admission.give_back(id(4));
+    assert_true(admission.has_room(two));
+    admission.forget(7);
+    assert_int_equal(admission.callers().tickets(), 0);
+    assert_int_equal(admission.callers().callers(), 0);
+}
+
 }  // namespace
 
 int main() {
     const CMUnitTest tests[] = {
+        cmocka_unit_test(a_caller_holds_as_many_as_it_may_and_every_way_out_frees_it),
         cmocka_unit_test(the_first_grant_is_one_step),
         cmocka_unit_test(a_need_beyond_the_limit_is_refused_and_one_beyond_its_word_too),
         cmocka_unit_test(two_that_could_block_each_other_take_turns),

@@ -33,6 +33,7 @@ BAD = [
     ("location", "sonogate_rate zone=z 10r/week;"), ("location", "sonogate_rate zone=z 10r/2d;"), ("location", "sonogate_rate zone=z 10r/m burst=11;"),
     ("location", "sonogate_rate zone=z 10r/m status=200;"), ("location", "sonogate_rate zone=z 10r/m sometimes;"), ("location", "sonogate_rate_headers some;"),
     ("location", "sonogate_rate off; sonogate_rate zone=z 1r/s;"),
+    ("location", "sonogate_concurrency 0;"), ("location", "sonogate_concurrency many;"), ("location", "sonogate_concurrency 3 by=me;"),
 ]  # fmt: skip
 
 

@@ -131,7 +131,9 @@ std::vector<Structure> compiled() {
                         SONOGATE_FIELD(Submission, track_id),
                         SONOGATE_FIELD(Submission, track_id_made),
                         SONOGATE_FIELD(Submission, reserved),
+                        SONOGATE_FIELD(Submission, most_at_once),
                         SONOGATE_FIELD(Submission, cache_key),
+                        SONOGATE_FIELD(Submission, caller),
                     });
     add<LinkDown>(out, "LinkDown",
                   {
