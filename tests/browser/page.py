@@ -5,7 +5,9 @@ Names below gate.test are this machine: pages and APIs of different names are di
 
 import http.server
 import json
+import os
 import queue
+import signal
 import subprocess
 import tempfile
 import threading
@@ -69,11 +71,11 @@ class Pages:
     def run(self, host, script):
         """The script's value, run in a page of http://HOST:PORT. `tried(url, options)` is a fetch that gives what was readable."""
         self.page = PAGE % script
-        with tempfile.TemporaryDirectory() as profile, tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, tempfile.TemporaryFile() as said:
             browser = subprocess.Popen(
                 [BROWSER, "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={profile}", "--remote-debugging-port=0",
                  "--host-resolver-rules=MAP *.gate.test 127.0.0.1", f"http://{host}:{self.port}/"],
-                stdout=said, stderr=said,
+                stdout=said, stderr=said, start_new_session=True,
             )  # fmt: skip
             try:
                 out = self.reports.get(timeout=REPORT_S)
@@ -81,7 +83,8 @@ class Pages:
                 said.seek(0)
                 raise AssertionError(f"the page reported nothing in {REPORT_S} s: {said.read().decode(errors='replace')[-2000:]}") from None
             finally:
-                browser.kill()
+                # Debian's command is a script: the browser is its child, with children of its own.
+                os.killpg(browser.pid, signal.SIGKILL)
                 browser.wait(20)
         assert "script" not in out, out
         return out
