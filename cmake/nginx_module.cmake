@@ -33,7 +33,7 @@ target_include_directories(nginx_headers SYSTEM INTERFACE
 # What knows nothing of nginx, so that tests can link it.
 add_library(ngx_parts STATIC
     ngx_module/cache_control.cpp ngx_module/content_hash.cpp ngx_module/content_hash_any.cpp
-    ngx_module/content_hash_avx2.cpp ngx_module/content_type.cpp ngx_module/key_hash.cpp ngx_module/multipart.cpp
+    ngx_module/content_hash_avx2.cpp ngx_module/content_type.cpp ngx_module/filename.cpp ngx_module/key_hash.cpp ngx_module/multipart.cpp
     ngx_module/origin.cpp ngx_module/problem.cpp ngx_module/query.cpp ngx_module/random.cpp ngx_module/rate_headers.cpp
     ngx_module/rate_table.cpp ngx_module/rate_window.cpp ngx_module/route.cpp ngx_module/slab.cpp ngx_module/trace.cpp)
 # HighwayHash's headers look at one integer as another, which at -O2 gives other digests than the library's.
@@ -47,9 +47,9 @@ target_compile_options(ngx_parts PRIVATE -fno-exceptions -fno-rtti -fvisibility=
 
 add_library(ngx_http_sonogate_module MODULE
     ngx_module/abi.cpp ngx_module/caller_key.cpp ngx_module/concurrency.cpp ngx_module/conf.cpp ngx_module/cors.cpp ngx_module/filter.cpp
-    ngx_module/gate.cpp ngx_module/headers.cpp ngx_module/hosts.cpp ngx_module/keys.cpp ngx_module/link.cpp
+    ngx_module/gate.cpp ngx_module/headers.cpp ngx_module/hosts.cpp ngx_module/keys.cpp ngx_module/limits.cpp ngx_module/link.cpp
     ngx_module/link_connect.cpp ngx_module/link_receive.cpp ngx_module/module.cpp ngx_module/modules.c
-    ngx_module/pool_conf.cpp ngx_module/rate.cpp ngx_module/rate_conf.cpp ngx_module/reply.cpp
+    ngx_module/pool_conf.cpp ngx_module/rate.cpp ngx_module/rate_conf.cpp ngx_module/refusal_log.cpp ngx_module/reply.cpp
     ngx_module/request.cpp ngx_module/result_cache.cpp ngx_module/security_headers.cpp ngx_module/status.cpp
     ngx_module/upload.cpp ngx_module/variables.cpp)
 target_link_libraries(ngx_http_sonogate_module PRIVATE ngx_parts shm nginx_headers OpenSSL::Crypto sonogate_flags)

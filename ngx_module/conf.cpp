@@ -7,6 +7,7 @@
 #include "ngx_module/hosts.hpp"
 #include "ngx_module/keys.hpp"
 #include "ngx_module/pool_conf.hpp"
+#include "ngx_module/refusal_log.hpp"
 #include "ngx_module/security_headers.hpp"
 
 namespace sonogate::ngx_module {
@@ -46,24 +47,6 @@ char* set_max_body(ngx_conf_t* cf, ngx_command_t*, void* conf) {
         return const_cast<char*>("must be a size above zero and of 1024g at the most");
     }
     loc.max_body_bytes = size;
-    return NGX_CONF_OK;
-}
-
-char* set_max_audio(ngx_conf_t* cf, ngx_command_t*, void* conf) {
-    auto& loc = *static_cast<LocConf*>(conf);
-    if (loc.max_audio_ms != NGX_CONF_UNSET_MSEC) {
-        return const_cast<char*>("is duplicate");
-    }
-    auto* words = static_cast<ngx_str_t*>(cf->args->elts);
-    if (view(words[1]) == "off") {
-        loc.max_audio_ms = 0;
-        return NGX_CONF_OK;
-    }
-    const ngx_int_t ms = ngx_parse_time(&words[1], 0);
-    if (ms <= 0) {
-        return const_cast<char*>("must be off or a time above zero");
-    }
-    loc.max_audio_ms = static_cast<ngx_msec_t>(ms);
     return NGX_CONF_OK;
 }
 
@@ -164,8 +147,27 @@ ngx_command_t commands[] = {
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_max_body,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("sonogate_max_audio"),
-     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_max_audio,
-     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_time_limit,
+     NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, limits.max_audio_ms), nullptr},
+    {ngx_string("sonogate_min_audio"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_time_limit,
+     NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, limits.min_audio_ms), nullptr},
+    {ngx_string("sonogate_max_decoded"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_size_limit,
+     NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, limits.max_decoded_bytes), nullptr},
+    {ngx_string("sonogate_formats"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE, set_formats,
+     NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, limits.formats), nullptr},
+    {ngx_string("sonogate_body_timeout"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_time_limit,
+     NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, limits.body_timeout_ms), nullptr},
+    {ngx_string("sonogate_min_receive_rate"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12, set_receive_rate,
+     NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, limits), nullptr},
+    {ngx_string("sonogate_log_level"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
+     ngx_conf_set_enum_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, log_level),
+     refusal_levels},
     {ngx_string("sonogate_catalog"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12, set_catalog_mode,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
@@ -230,7 +232,8 @@ void* create_loc_conf(ngx_conf_t* cf) noexcept {
         return nullptr;
     }
     loc->max_body_bytes = NGX_CONF_UNSET;
-    loc->max_audio_ms = NGX_CONF_UNSET_MSEC;
+    unset(loc->limits);
+    loc->log_level = NGX_CONF_UNSET_UINT;
     loc->upload_wait_ms = NGX_CONF_UNSET_MSEC;
     loc->catalog = NGX_CONF_UNSET_UINT;
     loc->catalog_open = NGX_CONF_UNSET_UINT;
@@ -252,7 +255,8 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     if (unset_here) {
         loc.max_body_bytes = from.max_body_bytes;
     }
-    ngx_conf_merge_msec_value(loc.max_audio_ms, from.max_audio_ms, 0);
+    const char* contradiction = merge(from.limits, loc.limits);
+    ngx_conf_merge_uint_value(loc.log_level, from.log_level, NGX_LOG_INFO);
     ngx_conf_merge_msec_value(loc.upload_wait_ms, from.upload_wait_ms, default_upload_wait_ms);
     ngx_conf_merge_uint_value(loc.catalog_open, from.catalog_open, 0);
     ngx_conf_merge_uint_value(loc.catalog, from.catalog, catalog_read);
@@ -268,6 +272,9 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     inherit_pass(cf, from, loc);
     if (loc.pool_name.data == nullptr) {
         return NGX_CONF_OK;
+    }
+    if (contradiction != nullptr) {
+        return refuse(cf, loc, contradiction);
     }
     if (max_body_is_default) {
         loc.max_body_bytes = default_max_body_bytes;

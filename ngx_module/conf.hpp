@@ -4,6 +4,7 @@
 // reference.
 #pragma once
 
+#include "ngx_module/limits.hpp"
 #include "ngx_module/ngx.hpp"
 #include "ngx_module/rate_conf.hpp"
 #include "shm/layout.hpp"
@@ -35,8 +36,9 @@ struct LocConf {
     ngx_str_t where;      // file:line of it
     Pool* pool;
     off_t max_body_bytes;
-    ngx_msec_t max_audio_ms;
+    Limits limits;
     ngx_msec_t upload_wait_ms;
+    ngx_uint_t log_level;         // of a client's refusals
     ngx_uint_t catalog;           // CatalogMode
     ngx_uint_t catalog_open;      // writing needs no key with the role
     KeyTable* keys;               // null: everybody is let in

@@ -8,6 +8,7 @@
 #include "ngx_module/headers.hpp"
 #include "ngx_module/keys.hpp"
 #include "ngx_module/problem.hpp"
+#include "ngx_module/refusal_log.hpp"
 #include "ngx_module/request.hpp"
 #include "ngx_module/security_headers.hpp"
 #include "ngx_module/text_buffer.hpp"
@@ -49,6 +50,7 @@ ngx_int_t make_problem(Request& request) noexcept {
         write_plain_problem(status, view(request.request_id), text);
     } else {
         if (!request.refused) {
+            log_refusal(request, failure);
             request.failure = failure;
             request.retry_after_s = retry_after_of(failure.code);
         }

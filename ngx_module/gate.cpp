@@ -185,6 +185,7 @@ ngx_int_t Request::content() noexcept {
     prepare_cache();
     body_taken_ = true;
     stage = Stage::receiving;
+    receiving_since_ms_ = ngx_current_msec;
     r->request_body_no_buffering = 1;
     const ngx_int_t rc = ngx_http_read_client_request_body(
         r, [](ngx_http_request_t* reading) { Request::find(reading)->take_body(); });
@@ -220,9 +221,11 @@ void Request::pump() noexcept {
     rates.debit_bytes(upload.received_bytes());
     switch (progress) {
         case Progress::waiting:
+            watch_sender();
             return;
         case Progress::paused:
             stage = Stage::paused;
+            paused_since_ms_ = ngx_current_msec;
             watch_client();
             wait_at_most(conf->upload_wait_ms);
             return;
@@ -294,7 +297,7 @@ ngx_int_t Request::submit() noexcept {
         out.receive_us = static_cast<std::uint32_t>(upload.last_byte_us() - upload.first_byte_us());
     }
     out.params_bytes = static_cast<std::uint32_t>(upload.params_bytes());
-    out.max_audio_ms = conf->max_audio_ms;
+    out.limits = audio_limits_of(conf->limits);
     if (conf->catalog == catalog_write) {
         out.flags |= shm::submission_catalog_write;
     }

@@ -1,6 +1,7 @@
 // The table of contents of the nginx module: what nginx sees of it, and where each part lives.
 //
 //   conf, pool_conf      directives, merged and checked at `nginx -t`
+//   limits               length, formats and pace of an upload
 //   route                method and path -> endpoint
 //   request              one request, from the gate to its log line; refusals
 //   rate                 how often one may ask; rate_conf: its directives and shared tables
@@ -10,7 +11,7 @@
 //   gate                 PREACCESS and content: checks, ticket, body, job
 //   hosts, cors          for whom it is meant, and which pages may read the answer
 //   keys                 who asks, and what they may do; ACCESS
-//   upload               the body into a slab; multipart, content_type, query take it apart
+//   upload               the body into a slab; multipart, content_type, query, filename help
 //   slab                 the memory that bodies are received into
 //   link, link_connect   the socket and the rings to the daemon; pending: jobs without an answer
 //   trace                the traceparent of a request
@@ -19,6 +20,7 @@
 //   headers              those of a request found, those of an answer added
 //   security_headers     what browsers shall not do with an answer
 //   filter, problem      headers on every answer, problem+json in place of nginx's pages
+//   refusal_log          one line for a refusal, one for all that repeat it
 //   status               /health, /ready
 //   variables            $sonogate_…
 //   abi                  does this nginx have the structures we were compiled with?
@@ -27,6 +29,7 @@
 #include "ngx_module/abi.hpp"
 #include "ngx_module/filter.hpp"
 #include "ngx_module/link.hpp"
+#include "ngx_module/refusal_log.hpp"
 #include "ngx_module/request.hpp"
 #include "ngx_module/variables.hpp"
 
@@ -114,6 +117,7 @@ void exit_process(ngx_cycle_t* cycle) {
             pool.link->close();
         }
     });
+    flush_refusal_log();
 }
 
 ngx_http_module_t gate_context = {

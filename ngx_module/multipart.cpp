@@ -9,7 +9,8 @@ namespace sonogate::ngx_module {
 
 namespace {
 
-constexpr std::size_t max_padding_bytes = 64;  // blanks between a boundary and its line's end
+constexpr std::size_t max_filename_bytes = 2048;  // a longer one is none
+constexpr std::size_t max_padding_bytes = 64;     // blanks between a boundary and its line's end
 
 Multipart::Step failed(Failure failure) noexcept {
     return {.kind = Multipart::Kind::failed, .failure = failure};
@@ -179,6 +180,11 @@ Multipart::Step Multipart::begin_part(std::string_view headers, std::size_t byte
         // The first one is the audio, as the contract has it; what such a part holds after it is of
         // no interest.
         part_ = saw_audio_ ? Part::ignored : Part::audio;
+        if (!saw_audio_) {
+            std::array<char, max_filename_bytes> sent{};
+            filename_.set(
+                header_parameter(disposition, "filename", sent).value_or(std::string_view{}));
+        }
         saw_audio_ = true;
     } else if (const Parameter named = parameter_of(*name);
                named != Parameter::none && named < Parameter::audio) {

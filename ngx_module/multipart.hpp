@@ -3,8 +3,8 @@
 // For: finding the audio and the parameters between the boundaries, whatever pieces the bytes
 // arrive in. Not for: memory. The caller owns a window of bytes that were received and not yet
 // consumed, asks next() what its front is, consumes that many bytes, and asks again. Nothing is
-// copied or kept but a count, so the same bytes give the same steps however they are cut.
-// Knows nothing of nginx.
+// copied or kept but a count and the audio's file name, so the same bytes give the same steps
+// however they are cut. Knows nothing of nginx.
 //
 // Bounds: a boundary of 1 to 70 characters, the headers of a part 8 KiB, a parameter 64 KiB.
 #pragma once
@@ -16,6 +16,7 @@
 
 #include "base/parameter.hpp"
 #include "base/result.hpp"
+#include "ngx_module/filename.hpp"
 
 namespace sonogate::ngx_module {
 
@@ -49,6 +50,8 @@ class Multipart {
 
     bool finished() const noexcept { return state_ == State::epilogue; }  // saw the last boundary
     bool saw_audio() const noexcept { return saw_audio_; }
+    // Of the audio's part, fit to be logged; empty where it has none.
+    std::string_view filename() const noexcept { return filename_.view(); }
 
   private:
     enum class State : std::uint8_t { start, preamble, headers, part, epilogue };
@@ -80,6 +83,7 @@ class Multipart {
     Part part_ = Part::ignored;
     Parameter parameter_ = Parameter::none;
     bool saw_audio_ = false;
+    Filename filename_;
     std::size_t scanned_ = 0;  // bytes of the window in which nothing was found
 };
 

@@ -42,7 +42,7 @@ std::string_view detail_of(Errc code) noexcept {
         case Errc::audio_too_long:
             return "The audio is longer than what is accepted here.";
         case Errc::unsupported_format:
-            return "The bytes are of no audio format that can be read.";
+            return "The bytes are of no audio format that is accepted here.";
         case Errc::unknown_host:
             return "This host is not served.";
         case Errc::undecodable:

@@ -4,6 +4,7 @@
 #include "ngx_module/headers.hpp"
 #include "ngx_module/problem.hpp"
 #include "ngx_module/random.hpp"
+#include "ngx_module/refusal_log.hpp"
 #include "ngx_module/trace.hpp"
 
 #include <algorithm>
@@ -17,34 +18,6 @@ constexpr off_t small_rest_bytes = 64 << 10;  // a refused body that is read and
 
 bool is_visible_ascii(std::string_view text) noexcept {
     return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
-}
-
-// Lines of one kind in this second; the first few are written, the next second's first tells how
-// many were not.
-struct Repeats {
-    time_t second = 0;
-    ngx_uint_t seen = 0;
-};
-constexpr ngx_uint_t lines_a_second = 5;
-
-// Whether to write a line about a server's failure, of which there may be thousands a second.
-// `left_out` is how many were not written before.
-bool may_log(Errc code, ngx_uint_t& left_out) noexcept {
-    static std::array<Repeats, errc_count> all;
-    Repeats& one = all[static_cast<std::size_t>(code)];
-    left_out = 0;
-    if (one.second != ngx_time()) {
-        left_out = one.seen > lines_a_second ? one.seen - lines_a_second : 0;
-        one = {ngx_time(), 0};
-    }
-    return ++one.seen <= lines_a_second;
-}
-
-ngx_uint_t log_level_of(const Failure& failure) noexcept {
-    if (failure.code == Errc::internal || failure.code == Errc::worker_crashed) {
-        return NGX_LOG_ERR;
-    }
-    return problem_of(failure.code).status >= 500 ? NGX_LOG_WARN : NGX_LOG_INFO;
 }
 
 }  // namespace
@@ -146,6 +119,21 @@ void Request::stop_waiting() noexcept {
     }
 }
 
+// Looked at when it was up by the bytes of then: by now more may have come, which buys
+// more time. 0 = now; NGX_TIMER_INFINITE = no bound.
+ngx_msec_t Request::sender_time_left_ms() const noexcept {
+    const ngx_msec_t patience_ms = patience_of(conf->limits, upload.received_bytes());
+    const ngx_msec_t spent_ms = ngx_current_msec - receiving_since_ms_;
+    return patience_ms == 0 ? NGX_TIMER_INFINITE : patience_ms - std::min(patience_ms, spent_ms);
+}
+
+void Request::watch_sender() noexcept {
+    const ngx_msec_t left_ms = sender_time_left_ms();
+    if (!timer_.timer_set && left_ms != NGX_TIMER_INFINITE) {
+        ngx_add_timer(&timer_, left_ms);
+    }
+}
+
 void Request::watch_client() noexcept {
     if (r != r->main || r->discard_body) {
         return;
@@ -182,7 +170,13 @@ void Request::timer(ngx_event_t* event) noexcept {
 
 void Request::on_timer() noexcept {
     ngx_http_set_log_request(r->connection->log, r);
-    if (stage == Stage::working) {
+    if (stage == Stage::receiving) {
+        if (sender_time_left_ms() == 0) {
+            finish(refuse(Errc::upload_timeout));
+        } else {
+            watch_sender();
+        }
+    } else if (stage == Stage::working) {
         finish(refuse(Errc::deadline_exceeded));
     } else if (stage == Stage::admission || stage == Stage::paused) {
         finish(refuse(Errc::overloaded));
@@ -204,6 +198,7 @@ void Request::on_grant() noexcept {
     } else if (stage == Stage::paused) {
         stop_waiting();
         stage = Stage::receiving;
+        receiving_since_ms_ += ngx_current_msec - paused_since_ms_;
         r->read_event_handler = body_readable;
         pump();
         ngx_http_run_posted_requests(connection);
@@ -250,23 +245,6 @@ void Request::note(const shm::Completion& completion) noexcept {
 
 // ---- a failure becomes the answer
 
-void Request::log_refusal(const Failure& why) const noexcept {
-    const ngx_uint_t level = log_level_of(why);
-    ngx_uint_t left_out = 0;
-    if (level != NGX_LOG_INFO && !may_log(why.code, left_out)) {
-        return;
-    }
-    const ngx_str_t type = borrowed(problem_of(why.code).type);
-    const ngx_str_t parameter = borrowed(sonogate::name_of(why.parameter));
-    ngx_log_error(level, r->connection->log, why.error, "sonogate: request %V%s%V: %V%s%V",
-                  &request_id, trace_id.len != 0 ? " of trace " : "", &trace_id, &type,
-                  parameter.len != 0 ? " " : "", &parameter);
-    if (left_out != 0) {
-        ngx_log_error(level, r->connection->log, 0, "sonogate: %ui more lines like that left out",
-                      left_out);
-    }
-}
-
 ngx_int_t Request::refuse(const Failure& why, std::uint32_t wanted_retry_after_s) noexcept {
     stop_waiting();
     const bool had_body = stage == Stage::receiving || stage == Stage::paused;
@@ -276,7 +254,7 @@ ngx_int_t Request::refuse(const Failure& why, std::uint32_t wanted_retry_after_s
     refusal_status =
         why.code == Errc::rate_limited ? rates.refusal().status : problem_of(why.code).status;
     retry_after_s = wanted_retry_after_s != 0 ? wanted_retry_after_s : retry_after_of(why.code);
-    log_refusal(why);
+    log_refusal(*this, why);
     if (had_body && r->request_body != nullptr && r->request_body->buf != nullptr) {
         // Part of the body is unread, and nginx's buffer points into a slab that is not ours any
         // more: nobody reads on, the connection lingers and closes.

@@ -106,10 +106,11 @@ class Request final : public JobOwner {
     void upload_done() noexcept;
     void watch_client() noexcept;
     void wait_at_most(ngx_msec_t ms) noexcept;
+    void watch_sender() noexcept;
+    ngx_msec_t sender_time_left_ms() const noexcept;
     void stop_waiting() noexcept;
     void finish(ngx_int_t rc) noexcept;
     void leave_job() noexcept;
-    void log_refusal(const Failure& why) const noexcept;
     void note(const shm::Completion& completion) noexcept;
     void on_timer() noexcept;
     static void destroy(void* data) noexcept;
@@ -121,6 +122,8 @@ class Request final : public JobOwner {
     Job* job_ = nullptr;
     std::uint64_t hashed_for_ = 0;  // the link's epoch whose key hashes the upload
     ngx_event_t timer_{};
+    ngx_msec_t receiving_since_ms_ = 0;  // put off by the time that the upload waited for memory
+    ngx_msec_t paused_since_ms_ = 0;
     bool body_taken_ = false;
     Caller caller_;
 };

@@ -21,12 +21,12 @@ namespace {
 struct KeyTail {
     std::uint64_t audio_bytes;
     std::uint64_t params_bytes;
-    std::uint64_t max_audio_ms;
+    shm::AudioLimits limits;
     std::uint64_t catalog_stamp;
     std::uint32_t endpoint;
     std::uint32_t body;
 };
-static_assert(sizeof(KeyTail) == 40, "no padding: every byte is hashed");
+static_assert(sizeof(KeyTail) == 64, "no padding: every byte is hashed");
 
 bool client_forbids_cache(ngx_http_request_t* r) noexcept {
     constexpr std::string_view name = "cache-control";
@@ -87,7 +87,7 @@ bool Request::add_cache_key(shm::Submission& out) noexcept {
     }
     tail.audio_bytes = out.audio_bytes;
     tail.params_bytes = out.params_bytes;
-    tail.max_audio_ms = out.max_audio_ms;
+    tail.limits = out.limits;
     tail.endpoint = static_cast<std::uint32_t>(out.endpoint);
     tail.body = static_cast<std::uint32_t>(out.body);
     hash->add(std::as_bytes(std::span(&tail, 1)));

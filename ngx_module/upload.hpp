@@ -49,6 +49,10 @@ class Upload {
     std::uint64_t audio_bytes() const noexcept { return audio_bytes_; }
     std::uint64_t received_bytes() const noexcept { return received_bytes_; }
     shm::BodyKind kind() const noexcept { return kind_; }
+    // Of the audio's part, made harmless; empty where it has none.
+    std::string_view filename() const noexcept {
+        return multipart_ ? multipart_->filename() : std::string_view{};
+    }
     std::uint64_t first_byte_us() const noexcept { return first_byte_us_; }
     std::uint64_t last_byte_us() const noexcept { return last_byte_us_; }
 

@@ -16,6 +16,7 @@ enum class Name : uintptr_t {
     endpoint,
     error,
     bytes,
+    filename,
     receive_time,
     queue_time,
     decode_time,
@@ -38,12 +39,13 @@ struct Variable {
     Name which;
 };
 
-constexpr std::array<Variable, 20> variables = {{
+constexpr auto variables = std::to_array<Variable>({
     {"sonogate_request_id", Name::request_id},
     {"sonogate_trace_id", Name::trace_id},
     {"sonogate_endpoint", Name::endpoint},
     {"sonogate_error", Name::error},
     {"sonogate_bytes", Name::bytes},
+    {"sonogate_filename", Name::filename},
     {"sonogate_receive_time", Name::receive_time},
     {"sonogate_queue_time", Name::queue_time},
     {"sonogate_decode_time", Name::decode_time},
@@ -59,7 +61,7 @@ constexpr std::array<Variable, 20> variables = {{
     {"sonogate_authenticated", Name::authenticated},
     {"sonogate_rate_class", Name::rate_class},
     {"sonogate_rate_status", Name::rate_status},
-}};
+});
 
 // Seconds with milliseconds, as nginx writes its own times.
 void seconds(TextBuffer& out, std::uint64_t microseconds) noexcept {
@@ -70,10 +72,14 @@ void write_audio(const shm::AudioFacts& audio, Name which, TextBuffer& out) noex
     if (audio.format == shm::AudioFormat::unknown) {
         return;
     }
+    if (which == Name::format) {
+        out.text(shm::name_of(audio.format));
+        return;
+    }
+    if (audio.sample_rate_hz == 0) {
+        return;  // recognised, and not let in or not decoded
+    }
     switch (which) {
-        case Name::format:
-            out.text(shm::name_of(audio.format));
-            return;
         case Name::duration:
             seconds(out, audio.duration_ms * 1000);
             return;
@@ -125,6 +131,9 @@ void write(const Request& request, Name which, TextBuffer& out) noexcept {
             return;
         case Name::bytes:
             out.number(request.upload.received_bytes());
+            return;
+        case Name::filename:
+            out.text(request.upload.filename());
             return;
         case Name::receive_time:
         case Name::queue_time:
@@ -181,7 +190,7 @@ ngx_int_t get(ngx_http_request_t* r, ngx_http_variable_value_t* value, uintptr_t
     if (request == nullptr) {
         return NGX_OK;
     }
-    std::array<char, 192> room{};
+    std::array<char, Filename::max_bytes + 1> room{};
     TextBuffer text(room);
     write(*request, which, text);
     if (text.size() == 0) {

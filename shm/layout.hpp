@@ -17,7 +17,7 @@
 namespace sonogate::shm {
 
 inline constexpr std::uint64_t magic = 0x45544147'4f4e4f53ULL;  // "SONOGATE"
-inline constexpr std::uint32_t layout_version = 3;
+inline constexpr std::uint32_t layout_version = 4;
 inline constexpr std::size_t cache_line_bytes = 64;
 
 using Index = std::atomic<std::uint32_t>;
@@ -47,7 +47,16 @@ inline constexpr std::size_t endpoint_count = static_cast<std::size_t>(Endpoint:
 // `raw`.
 enum class BodyKind : std::uint16_t { none = 0, raw, json, count_ };
 
-// What decoded, for the log variables and the metrics; `unknown` until something did.
+// What a location accepts of an upload's audio; a zero bounds nothing. The worker, which alone can
+// tell, holds a job to it.
+struct AudioLimits {
+    std::uint64_t max_audio_ms = 0;
+    std::uint64_t min_audio_ms = 0;
+    std::uint64_t max_decoded_bytes = 0;  // as 32-bit samples of every channel
+    std::uint64_t formats = 0;            // bit i: AudioFormat i is let in; 0 = all are
+};
+static_assert(sizeof(AudioLimits) == 32);
+
 // A job for as long as it lives: which link, which place in nginx's pending table, which use of
 // that place.
 struct JobId {
@@ -115,7 +124,7 @@ struct alignas(cache_line_bytes) Submission {
     std::uint64_t audio_bytes = 0;        // at slab_audio_offset
     std::uint64_t need_bytes = 0;         // admit: the most that this upload can grow to
     std::uint64_t charged_bytes = 0;      // admit: held already; charge: the new sum
-    std::uint64_t max_audio_ms = 0;       // 0 = no bound
+    AudioLimits limits;
     std::array<std::uint8_t, 16>
         job_key{};  // made by nginx at first submission: a repeat is known by it
     Text request_id;
@@ -126,7 +135,7 @@ struct alignas(cache_line_bytes) Submission {
     std::array<std::uint64_t, 2> cache_key{};  // what the answer depends on, hashed (shm/cache.hpp)
     std::uint64_t caller = 0;  // whose it is, hashed by nginx under a secret of its own
 };
-static_assert(sizeof(Submission) == 384 && std::is_trivially_copyable_v<Submission>);
+static_assert(sizeof(Submission) == 448 && std::is_trivially_copyable_v<Submission>);
 
 enum class CompletionKind : std::uint16_t { none = 0, admitted, charged, done, count_ };
 enum class ResultPlace : std::uint16_t { none = 0, slot, file, count_ };
@@ -377,13 +386,13 @@ struct alignas(cache_line_bytes) Job {
     std::uint64_t body_bytes = 0;
     std::uint32_t params_bytes = 0;
     std::uint32_t reserved0 = 0;
-    std::uint64_t max_audio_ms = 0;
+    AudioLimits limits;
     std::uint64_t job_memory_bytes = 0;
     std::uint64_t deadline_ns = 0;  // now_ns() after which nobody waits for the answer
     std::array<std::uint8_t, 16> job_key{};
     Text request_id;
     Text track_id;
-    std::array<std::uint8_t, 28> reserved{};
+    std::array<std::uint8_t, 4> reserved{};
 };
 static_assert(sizeof(Job) == 384 && std::is_trivially_copyable_v<Job>);
 

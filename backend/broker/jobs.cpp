@@ -106,7 +106,7 @@ Result<void> Jobs::hand_over(Job& job, Child& child) {
     message.flags =
         ((asked.flags & shm::submission_catalog_write) != 0 ? shm::job_catalog_write : 0U) |
         (asked.track_id_made != 0 ? shm::job_track_id_made : 0U);
-    message.max_audio_ms = asked.max_audio_ms;
+    message.limits = asked.limits;
     message.job_memory_bytes = parts_.settings.job_memory_bytes;
     message.deadline_ns = job.deadline_ns;
     message.job_key = asked.job_key;

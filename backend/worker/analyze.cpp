@@ -193,9 +193,9 @@ Result<Answer> run_analyze(Tools& tools, const Input& input) {
     if (!selection) {
         return selection.failure();
     }
-    auto intake = Intake::open(
-        input.envelope.audio,
-        {*selection, input.request.job.max_audio_ms, input.request.stop_requested}, input.facts);
+    auto intake = Intake::open(input.envelope.audio,
+                               {*selection, input.request.job.limits, input.request.stop_requested},
+                               input.facts);
     if (!intake) {
         return intake.failure();
     }

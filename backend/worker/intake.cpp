@@ -57,6 +57,10 @@ std::uint64_t sanitise(std::span<float> samples) noexcept {
     return count;
 }
 
+bool is_let_in(shm::AudioFormat format, const shm::AudioLimits& limits) noexcept {
+    return limits.formats == 0 || (limits.formats >> static_cast<unsigned>(format) & 1U) != 0;
+}
+
 // Halves first: two huge samples stay finite.
 SONOGATE_VECTORISE void mix_pairs(const float* in, float* out, std::size_t frames) noexcept {
     for (std::size_t i = 0; i < frames; ++i) {
@@ -83,6 +87,10 @@ Intake::Intake(Bytes file, IntakeOptions options, std::unique_ptr<audio::Decoder
 }
 
 Result<Intake> Intake::open(Bytes file, const IntakeOptions& options, shm::AudioFacts& facts) {
+    facts.format = audio::sniff(file).format;
+    if (!is_let_in(facts.format, options.limits)) {
+        return Errc::unsupported_format;
+    }
     auto decoder = audio::open_decoder(file);
     if (!decoder) {
         return decoder.failure();
@@ -98,11 +106,40 @@ Result<Intake> Intake::open(Bytes file, const IntakeOptions& options, shm::Audio
     return intake;
 }
 
+// Decoded bytes are a length too, given rate and channels: the lesser of the two bounds.
+std::uint64_t Intake::max_ms() const noexcept {
+    const std::uint64_t by_time = options_.limits.max_audio_ms;
+    const std::uint64_t by_bytes =
+        ms_of(options_.limits.max_decoded_bytes / (sizeof(float) * info().channels),
+              info().sample_rate_hz);
+    if (options_.limits.max_decoded_bytes == 0 || by_time == 0) {
+        return std::max(by_time, by_bytes);
+    }
+    return std::min(by_time, by_bytes);
+}
+
 Result<void> Intake::check_length(std::uint64_t frames) const {
+    const bool bounded =
+        options_.limits.max_audio_ms != 0 || options_.limits.max_decoded_bytes != 0;
     const std::uint64_t length_ms = ms_of(frames, info().sample_rate_hz);
-    if (options_.max_audio_ms > 0 && length_ms > options_.max_audio_ms) {
-        return Failure{
-            .code = Errc::audio_too_long, .limit = options_.max_audio_ms, .value = length_ms};
+    if (bounded && length_ms > max_ms()) {
+        return Failure{.code = Errc::audio_too_long, .limit = max_ms(), .value = length_ms};
+    }
+    return {};
+}
+
+// A header may promise more than there is, so what lies behind the selection is decoded as far as
+// it takes.
+Result<void> Intake::check_minimum() {
+    const std::uint64_t least_ms = options_.limits.min_audio_ms;
+    while (!ended_ && ms_of(decoded_frames_, info().sample_rate_hz) < least_ms) {
+        if (const auto got = read_block(block_frames_); !got) {
+            return got.failure();
+        }
+    }
+    const std::uint64_t length_ms = ms_of(decoded_frames_, info().sample_rate_hz);
+    if (length_ms < least_ms) {
+        return Failure{.code = Errc::too_short, .limit = least_ms, .value = length_ms};
     }
     return {};
 }
@@ -168,6 +205,9 @@ Result<Intake::Block> Intake::next() {
         frames = *got;
     }
     if (frames == 0) {
+        if (const auto enough = check_minimum(); !enough) {
+            return enough.failure();
+        }
         return selected_frames_ > 0 ? Result<Block>(Block{}) : Result<Block>(Errc::too_short);
     }
     selected_frames_ += frames;

@@ -23,15 +23,16 @@ namespace sonogate::worker {
 
 struct IntakeOptions {
     Selection selection;
-    std::uint64_t max_audio_ms = 0;        // of the whole file; 0 = no bound
+    shm::AudioLimits limits;               // of the whole file, not of the selection
     std::function<bool()> stop_requested;  // may be empty
 };
 
 class Intake {
   public:
     // `file` is borrowed. `facts` is filled as soon as something is known and must outlive the
-    // intake. Errors: those of audio::open_decoder; audio_too_long (limit and value in ms) where
-    // the header shows it.
+    // intake. Errors: unsupported_format for one that the limits leave out, whose decoder is not
+    // even opened; those of audio::open_decoder; audio_too_long (limit and value in ms) where the
+    // header shows it.
     static Result<Intake> open(Bytes file, const IntakeOptions& options, shm::AudioFacts& facts);
 
     struct Block {
@@ -42,7 +43,8 @@ class Intake {
 
     // The next block of the selection; valid until the next call. Errors: undecodable or too_short
     // where the file, or the selection, has no frame at all (told by the first call);
-    // audio_too_long; cancelled.
+    // audio_too_long; at the end, too_short (limit and value in ms) where the file is shorter than
+    // the limits ask for; cancelled.
     Result<Block> next();
 
     const audio::StreamInfo& info() const noexcept { return decoder_->info(); }
@@ -74,6 +76,8 @@ class Intake {
     Result<std::size_t> read_block(std::size_t frames);
     Result<void> skip_to_start();
     Result<void> check_length(std::uint64_t frames) const;
+    Result<void> check_minimum();
+    std::uint64_t max_ms() const noexcept;
     void mix(std::size_t frames);
     std::uint64_t file_frames() const noexcept;
 

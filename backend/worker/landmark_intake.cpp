@@ -82,7 +82,7 @@ Result<LandmarkIntake> take_landmarks(Tools& tools, const Input& input,
     }
     auto intake = Intake::open(input.envelope.audio,
                                {.selection = *selection,
-                                .max_audio_ms = input.request.job.max_audio_ms,
+                                .limits = input.request.job.limits,
                                 .stop_requested = input.request.stop_requested},
                                input.facts);
     if (!intake) {

@@ -23,6 +23,11 @@ BAD = [
     ("location", "sonogate_cors https://a.example.com/;"), ("location", "sonogate_cors example.com;"), ("location", "sonogate_cors https://*;"), ("location", "sonogate_cors https://a.*.com;"),
     ("location", "sonogate_cors off https://a.example.com;"), ("location", "sonogate_cors off; sonogate_cors *;"), ("location", "sonogate_cors https://a max_age=soon;"),
     ("location", "sonogate_cors https://a headers=;"), ("location", "sonogate_cors https://a expose=a:b;"),
+    ("location", "sonogate_min_audio 0;"), ("location", "sonogate_min_audio 5s; sonogate_max_audio 4s;"), ("location", "sonogate_max_decoded 0;"), ("location", "sonogate_max_decoded much;"),
+    ("location", "sonogate_formats;"), ("location", "sonogate_formats wav mpeg;"), ("location", "sonogate_formats all wav;"), ("location", "sonogate_formats wav; sonogate_formats mp3;"),
+    ("location", "sonogate_body_timeout soon;"), ("location", "sonogate_body_timeout 1s; sonogate_body_timeout off;"), ("location", "sonogate_min_receive_rate 0;"),
+    ("location", "sonogate_min_receive_rate 1k before=1s;"), ("location", "sonogate_min_receive_rate 1k after=x;"), ("location", "sonogate_min_receive_rate off after=1s;"),
+    ("location", "sonogate_log_level loud;"), ("location", "sonogate_log_level info; sonogate_log_level warn;"),
     ("location", "sonogate_hosts;"), ("location", "sonogate_hosts a.example.com:80;"), ("location", "sonogate_hosts https://a;"), ("location", "sonogate_hosts a.*.b;"), ("location", "sonogate_hosts *;"),
     ("location", "sonogate_hosts a; sonogate_hosts b;"), ("location", "sonogate_security_headers on;"), ("location", "sonogate_security_headers api; sonogate_security_headers off;"),
     ("server", "location /x { sonogate_pass main; sonogate_catalog write; }"), ("server", "location /x { sonogate_pass main; sonogate_keys off; sonogate_catalog write; }"),
@@ -50,7 +55,8 @@ def check(folder, **settings):
 
 def test_a_good_file_is_good(tmp_path):
     out, _ = check(tmp_path, pool="workers 2; queue 64 timeout=5s; job_deadline 60s; job_memory 256m; upload_memory 512m; result_cache 64m ttl=10m;",
-                   location="sonogate_max_body 100m; sonogate_max_audio 10m; sonogate_cache off;")  # fmt: skip
+                   location="sonogate_max_body 100m; sonogate_max_audio 10m; sonogate_cache off; sonogate_min_audio 1s; sonogate_max_decoded 1g;"
+                   " sonogate_formats wav ogg mp3; sonogate_body_timeout 5m; sonogate_min_receive_rate 2k after=10s; sonogate_log_level notice;")  # fmt: skip
     assert out.returncode == 0, out.stderr
     assert "[warn]" not in out.stderr
 

@@ -88,6 +88,13 @@ std::vector<Structure> compiled() {
                         SONOGATE_FIELD(StageTimes, compute_us),
                         SONOGATE_FIELD(StageTimes, search_us),
                     });
+    add<AudioLimits>(out, "AudioLimits",
+                     {
+                         SONOGATE_FIELD(AudioLimits, max_audio_ms),
+                         SONOGATE_FIELD(AudioLimits, min_audio_ms),
+                         SONOGATE_FIELD(AudioLimits, max_decoded_bytes),
+                         SONOGATE_FIELD(AudioLimits, formats),
+                     });
     add<AudioFacts>(out, "AudioFacts",
                     {
                         SONOGATE_FIELD(AudioFacts, format),
@@ -125,7 +132,7 @@ std::vector<Structure> compiled() {
                         SONOGATE_FIELD(Submission, audio_bytes),
                         SONOGATE_FIELD(Submission, need_bytes),
                         SONOGATE_FIELD(Submission, charged_bytes),
-                        SONOGATE_FIELD(Submission, max_audio_ms),
+                        SONOGATE_FIELD(Submission, limits),
                         SONOGATE_FIELD(Submission, job_key),
                         SONOGATE_FIELD(Submission, request_id),
                         SONOGATE_FIELD(Submission, track_id),
@@ -273,7 +280,7 @@ std::vector<Structure> compiled() {
                  SONOGATE_FIELD(Job, body_bytes),
                  SONOGATE_FIELD(Job, params_bytes),
                  SONOGATE_FIELD(Job, reserved0),
-                 SONOGATE_FIELD(Job, max_audio_ms),
+                 SONOGATE_FIELD(Job, limits),
                  SONOGATE_FIELD(Job, job_memory_bytes),
                  SONOGATE_FIELD(Job, deadline_ns),
                  SONOGATE_FIELD(Job, job_key),

@@ -44,7 +44,7 @@ Result<worker::Answer> run(Bytes body, const Values& values, std::uint64_t max_a
     worker::Request request;
     request.job.endpoint = shm::Endpoint::analyze;
     request.job.body = shm::BodyKind::raw;
-    request.job.max_audio_ms = max_audio_ms;
+    request.job.limits.max_audio_ms = max_audio_ms;
     request.job.job_memory_bytes = memory_bytes;
     request.params = std::span(packed).first(writer.size());
     request.body = body;
