@@ -24,22 +24,21 @@ TrackPeaks::TrackPeaks(Fingerprint fingerprint)
     }
 }
 
-const Peak* TrackPeaks::near(std::int64_t time, std::int32_t frequency, std::int64_t time_tolerance,
-                             std::int32_t frequency_tolerance) const noexcept {
-    const std::int64_t first = std::max<std::int64_t>(time - time_tolerance, 0);
-    const std::int64_t last = time + time_tolerance;
+const Peak* TrackPeaks::near(std::int64_t time, std::int32_t frequency, std::int64_t within_time,
+                             std::int32_t within_frequency) const noexcept {
+    const std::int64_t first = std::max<std::int64_t>(time - within_time, 0);
+    const std::int64_t last = time + within_time;
     if (last < 0 || first >= end_time_) {
         return nullptr;
     }
     const Peak* best = nullptr;
-    std::int64_t best_distance = time_tolerance + frequency_tolerance + 1;
+    std::int64_t best_distance = within_time + within_frequency + 1;
     const std::vector<Peak>& all = fingerprint_.peaks;
     for (std::size_t i = first_of_column_[static_cast<std::size_t>(first / time_steps)];
          i < all.size() && all[i].time <= last; ++i) {
         const std::int64_t late = std::abs(static_cast<std::int64_t>(all[i].time) - time);
         const std::int32_t apart = std::abs(std::int32_t{all[i].frequency} - frequency);
-        if (late <= time_tolerance && apart <= frequency_tolerance &&
-            late + apart < best_distance) {
+        if (late <= within_time && apart <= within_frequency && late + apart < best_distance) {
             best = &all[i];
             best_distance = late + apart;
         }

@@ -20,8 +20,8 @@ class TrackPeaks {
 
     // The peak nearest to (time, frequency), steps of both counted alike, of those within both
     // tolerances; else nullptr.
-    const Peak* near(std::int64_t time, std::int32_t frequency, std::int64_t time_tolerance,
-                     std::int32_t frequency_tolerance) const noexcept;
+    const Peak* near(std::int64_t time, std::int32_t frequency, std::int64_t within_time,
+                     std::int32_t within_frequency) const noexcept;
 
   private:
     Fingerprint fingerprint_;
