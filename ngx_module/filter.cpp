@@ -134,13 +134,19 @@ void add_rate_headers(const Request& request, AnswerHeaders& headers) noexcept {
         add_legacy_rate(tightest_rate(rates), headers);
         return;
     }
-    char text[most_rates * rate_header_bytes];
-    TextBuffer policies(text);
-    write_rate_policies(rates, policies);
-    headers.set_copy("RateLimit-Policy", policies.view());
-    TextBuffer limits(text);
-    write_rate_limits(rates, limits);
-    headers.set_copy("RateLimit", limits.view());
+    const auto write = [&](std::string_view name, auto write_all) noexcept {
+        const std::size_t bytes = rates.size() * rate_header_bytes;
+        auto* memory = static_cast<char*>(ngx_pnalloc(request.r->pool, bytes));
+        TextBuffer text({memory, memory == nullptr ? 0 : bytes});
+        write_all(rates, text);
+        headers.set(name, text.view());
+    };
+    if (request.rates.policies().len != 0) {
+        headers.set("RateLimit-Policy", view(request.rates.policies()));
+    } else {
+        write("RateLimit-Policy", write_rate_policies);
+    }
+    write("RateLimit", write_rate_limits);
 }
 
 void add_headers(Request& request, AnswerHeaders& headers) noexcept {

@@ -68,18 +68,16 @@ std::string_view name_of(RateStatus status) noexcept {
 // Of a zone's windows of one unit and period the first whose condition holds is in force.
 bool RequestRates::add(ngx_http_request_t* r, const RateRule& rule) noexcept {
     std::uint64_t key = 0;
-    bool known = false;
-    for (const Applied& other : applied()) {
-        if (other.rule->zone != rule.zone) {
-            continue;
-        }
-        if (other.rule->window.unit == rule.window.unit &&
+    const bool known = count_ != 0 && applied_[count_ - 1].rule->zone == rule.zone;
+    if (known) {
+        key = applied_[count_ - 1].key;
+    }
+    for (const Applied& other : rule.may_repeat ? applied() : std::span<Applied>()) {
+        if (other.rule->zone == rule.zone && other.rule->window.unit == rule.window.unit &&
             other.rule->window.period_s == rule.window.period_s &&
             other.rule->dry_run == rule.dry_run) {
             return true;
         }
-        key = other.key;
-        known = true;
     }
     if (!known) {
         std::string_view text;
@@ -137,6 +135,7 @@ bool RequestRates::apply(Request& request, const RateRule& rule) noexcept {
 bool RequestRates::collect(Request& request) noexcept {
     const Rates& rates = *request.conf->rates;
     const std::size_t room = rates.has_policy ? most_rates : rates.rules.nelts;
+    policies_ = rates.policies;
     applied_ = static_cast<Applied*>(ngx_palloc(request.r->pool, room * sizeof(Applied)));
     if (applied_ == nullptr) {
         return false;
@@ -197,7 +196,7 @@ bool RequestRates::look(const Request& request) noexcept {
         one.now = now;
         one.place = rule.table->find(one.key, now);
         const std::uint64_t need = need_of(request, rule.window.unit);
-        const Ticks cost = need == 0 ? 0 : rule.window.cost_of(need);
+        const Ticks cost = need == 1 ? rule.window.cost_of_one : rule.window.cost_of(need);
         if (need != 0 && one.place.ahead + cost > rule.window.capacity &&
             !refuse(request, one, cost)) {
             passes = false;
@@ -214,7 +213,7 @@ bool RequestRates::charge(const Request& request) noexcept {
         if (rule.window.unit != RateUnit::requests) {
             continue;
         }
-        const Ticks cost = rule.window.cost_of(1);
+        const Ticks cost = rule.window.cost_of_one;
         const bool had_room = one.place.ahead + cost <= rule.window.capacity;
         const bool charged =
             rule.table->charge(one.place, one.key, one.now, cost, rule.window.capacity);

@@ -45,6 +45,8 @@ class RequestRates {
     // A job found out how long its audio is. Not for what the cache answered: nothing was decoded.
     void debit_audio(std::uint64_t duration_ms) noexcept { debit(RateUnit::audio_ms, duration_ms); }
 
+    // The location's RateLimit-Policy; empty where it has to be written for the request.
+    const ngx_str_t& policies() const noexcept { return policies_; }
     // What clients are told, as it is now; without dry runs. Gives how many.
     std::size_t told(std::span<ToldRate, most_rates> out) const noexcept;
 
@@ -59,6 +61,7 @@ class RequestRates {
     void debit(RateUnit unit, std::uint64_t amount) noexcept;
     std::span<Applied> applied() const noexcept { return {applied_, count_}; }
 
+    ngx_str_t policies_{};
     Applied* applied_ = nullptr;
     std::size_t count_ = 0;
     const Applied* refused_by_ = nullptr;

@@ -1,6 +1,7 @@
 #include "ngx_module/rate_conf.hpp"
 
 #include <algorithm>
+#include <array>
 #include <new>
 
 #include "ngx_module/conf.hpp"
@@ -166,6 +167,7 @@ const char* add_policy(ngx_conf_t* cf, Rates& rates, const ngx_str_t& word) noex
             return "is not a policy";
         }
         rule->policy = policy;
+        rule->may_repeat = true;
         rates.has_policy = true;
         return nullptr;
     }
@@ -191,6 +193,7 @@ const char* finish_line(Rates& rates, const Line& line) noexcept {
         RateRule rule = line.common;
         rule.window = rules[i].window;
         rule.policy = rules[i].policy;
+        rule.may_repeat = rules[i].may_repeat;
         rules[i] = rule;
         if (rule.burst.len != 0 && rule.policy == nullptr &&
             !set_rate_burst(rules[i].window, view(rule.burst))) {
@@ -227,14 +230,33 @@ char* name_rule(ngx_conf_t* cf, const Rates& rates, RateRule& rule) noexcept {
                 return refuse_rule(cf, rates, rule, "has a window twice, the first without if=");
             }
             rule.name = earlier.name;
+            rule.may_repeat = true;
             return NGX_CONF_OK;
         }
+        rule.may_repeat = rule.may_repeat || earlier.policy != nullptr;
         taken =
             taken || (earlier.policy == nullptr && earlier.window.unit == rule.window.unit &&
                       earlier.window.period_s == rule.window.period_s && earlier.zone != rule.zone);
     }
     rule.name = unique_rate_name(cf->pool, rule.window, *rule.zone, taken);
     return rule.name.data == nullptr ? conf_error : NGX_CONF_OK;
+}
+
+// What clients are told of the policies, once for all requests where it depends on none.
+bool write_policies(ngx_conf_t* cf, Rates& rates) noexcept {
+    std::array<ToldRate, most_rates> told;
+    std::size_t count = 0;
+    for (const RateRule& rule : rates.all()) {
+        if (rule.policy != nullptr || rule.condition != nullptr || rule.dry_run) {
+            return true;
+        }
+        told[count++] = {view(rule.name), &rule.window, 0};
+    }
+    char room[most_rates * rate_header_bytes];
+    TextBuffer text(room);
+    write_rate_policies(std::span(told.data(), count), text);
+    rates.policies = copied(cf->pool, text.view());
+    return rates.policies.data != nullptr;
 }
 
 char* resolve(ngx_conf_t* cf, Rates& rates) noexcept {
@@ -257,7 +279,7 @@ char* resolve(ngx_conf_t* cf, Rates& rates) noexcept {
             }
         }
     }
-    return NGX_CONF_OK;
+    return write_policies(cf, rates) ? NGX_CONF_OK : conf_error;
 }
 
 }  // namespace

@@ -40,6 +40,7 @@ struct RateRule {
     const CallerKey* condition = nullptr;
     std::uint16_t status = NGX_HTTP_TOO_MANY_REQUESTS;
     bool dry_run = false;
+    bool may_repeat = false;  // a rule before it may have the same window
 };
 
 // All sonogate_rate of one level.
@@ -48,6 +49,7 @@ struct Rates {
     bool off = false;
     bool resolved = false;
     bool has_policy = false;  // one at least comes from variables
+    ngx_str_t policies{};     // RateLimit-Policy, where it is the same for every request
     ngx_str_t where{};        // file:line of the first
 
     std::span<const RateRule> all() const noexcept {

@@ -79,8 +79,9 @@ std::optional<std::uint64_t> scaled(std::uint64_t number, std::uint64_t factor) 
 
 // Requests are charged one by one, each rounded up: as many of those shall fit.
 void set_capacity(RateWindow& window) noexcept {
+    window.cost_of_one = window.cost_of(1);
     window.capacity = window.unit == RateUnit::requests
-                          ? static_cast<Ticks>(window.burst) * window.cost_of(1)
+                          ? static_cast<Ticks>(window.burst) * window.cost_of_one
                           : window.cost_of(window.burst);
 }
 
@@ -103,7 +104,7 @@ std::uint64_t RateWindow::remaining(Ticks ahead) const noexcept {
     }
     const auto room = static_cast<std::uint64_t>(capacity - ahead);
     if (unit == RateUnit::requests) {
-        return room / static_cast<std::uint64_t>(cost_of(1));
+        return room / static_cast<std::uint64_t>(cost_of_one);
     }
     return static_cast<std::uint64_t>(Wide{room} * quota /
                                       (static_cast<std::uint64_t>(period_s) * ticks_per_s));

@@ -32,6 +32,7 @@ struct RateWindow {
     std::uint64_t quota = 0;  // in the unit, a period
     std::uint64_t burst = 0;  // of it at once; at most the quota
     Ticks capacity = 0;       // the same in ticks
+    Ticks cost_of_one = 0;
 
     // How far that amount moves a key's time.
     Ticks cost_of(std::uint64_t amount) const noexcept;

@@ -56,10 +56,12 @@ def shared(tmp_path_factory):
             log_format rate "$http_x_key $sonogate_rate_status $status";
             access_log logs/rate.log rate;
         """,
+        pool="result_cache 8m;",
         location="sonogate_max_body 4m;",
         server="""
             set_real_ip_from 127.0.0.1;
             real_ip_header X-Real-Ip;
+            sonogate_cache off;
             sonogate_rate zone=z 3r/m;
             location /three { rewrite ^/three(/.*)$ $1 break; sonogate_pass main; sonogate_catalog write open; error_page 404 = /three/v1/tracks; }
             location /free { rewrite ^/free(/.*)$ $1 break; sonogate_pass main; sonogate_rate off; }
@@ -84,6 +86,8 @@ def shared(tmp_path_factory):
             location /redirect { sonogate_rate zone=z 3r/10h; rewrite ^/redirect(/.*)$ /inner$1 last; }
             location /mirror { rewrite ^/mirror(/.*)$ $1 break; mirror /copy; sonogate_pass main; sonogate_rate zone=z 3r/11h; }
             location = /copy { internal; rewrite ^ /v1/analyze break; sonogate_pass main; sonogate_rate zone=z 3r/11h; }
+            location /cors { rewrite ^/cors(/.*)$ $1 break; sonogate_pass main; sonogate_cors https://app.example.com; sonogate_rate zone=z 1r/13h; }
+            location /cached { rewrite ^/cached(/.*)$ $1 break; sonogate_pass main; sonogate_cache on; sonogate_rate zone=z 10s/13h; }
             location /denied { rewrite ^/denied(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 2r/12h; deny all; }
         """,
     )
@@ -268,6 +272,24 @@ def test_health_is_never_charged(shared):
     assert {a.status_code for a in answers} == {200}
     assert "RateLimit" not in answers[-1].headers
     assert ask(shared, "health", "/three" + QUICK).status_code == 200
+
+
+def test_a_preflight_is_never_charged_and_a_page_may_read_its_refusal(shared):
+    origin = {"Origin": "https://app.example.com", "X-Key": "preflight"}
+    for _ in range(3):
+        preflight = shared.request("OPTIONS", "/cors/v1/analyze", headers=origin | {"Access-Control-Request-Method": "POST"})
+        assert preflight.status_code == 204 and "RateLimit" not in preflight.headers
+    answers = [ask(shared, path="/cors" + QUICK, headers=origin) for _ in range(2)]
+    assert [a.status_code for a in answers] == [200, 429]
+    assert answers[1].headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert {"RateLimit", "RateLimit-Policy", "Retry-After"} <= set(answers[1].headers["Access-Control-Expose-Headers"].split(", "))
+
+
+def test_an_answer_from_the_cache_costs_no_seconds_of_audio(shared):
+    sound = wav(tone(660, 4))
+    answers = [ask(shared, "cached", "/cached" + QUICK, data=sound) for _ in range(4)]
+    assert [a.headers["Cache-Status"] for a in answers] == ["sonogate; fwd=miss"] + ["sonogate; hit"] * 3
+    assert {items(a.headers["RateLimit"])["13h-audio"]["r"] for a in answers} == {6}
 
 
 def test_wrong_methods_and_paths_are_refused_without_a_charge(shared):
