@@ -106,8 +106,8 @@ std::uint64_t RateWindow::remaining(Ticks ahead) const noexcept {
     if (unit == RateUnit::requests) {
         return room / static_cast<std::uint64_t>(cost_of_one);
     }
-    return static_cast<std::uint64_t>(Wide{room} * quota /
-                                      (static_cast<std::uint64_t>(period_s) * ticks_per_s));
+    const auto period = static_cast<std::uint64_t>(period_s) * ticks_per_s;
+    return static_cast<std::uint64_t>(Wide{room} * quota / period);
 }
 
 std::optional<RateWindow> parse_rate_window(std::string_view text) noexcept {
