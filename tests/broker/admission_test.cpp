@@ -201,7 +201,8 @@ void a_caller_holds_as_many_as_it_may_and_every_way_out_frees_it(void**) {
     assert_false(admission.has_room(two));
     assert_true(admission.has_room(other));
     assert_true(admission.has_room(broker::Caller{.hash = 1, .most_at_once = 3}));
-    assert_true(admission.admit(id(4), mib, mib, two) == Admission::Answer::granted);  // carried over
+    assert_true(admission.admit(id(4), mib, mib, two) ==
+                Admission::Answer::granted);  // carried over
     assert_int_equal(admission.callers().tickets(), 3);
     assert_false(admission.settle(id(1), mib, grant, other));  // a ticket stays who it was made for
     assert_int_equal(admission.callers().callers(), 1);

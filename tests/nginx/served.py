@@ -154,6 +154,7 @@ class Served:
         self.process = None
         self.check_nothing_left()
         self.check_log()
+        self.check_sanitizers()
 
     def kill_all(self):
         """kill -9 of everything, as a power cut of the processes."""
@@ -210,6 +211,14 @@ class Served:
             if re.search(r"\[(alert|crit|emerg)\]", line) and not any(re.search(p, line) for p in self.allowed_in_log)
         ]
         assert not bad, "error.log:\n" + "\n".join(bad[:20])
+
+    def check_sanitizers(self):
+        """What AddressSanitizer and its kin said, where the build has them; it goes to standard error."""
+        for name in os.listdir(os.path.join(self.state, "logs")):
+            with open(os.path.join(self.state, "logs", name), encoding="utf-8", errors="replace") as file:
+                text = file.read()
+            found = re.search(r"ERROR: \w+Sanitizer|runtime error:", text)
+            assert not found, f"{name}:\n{text[found.start() : found.start() + 4000]}"
 
     def error_log(self):
         try:
