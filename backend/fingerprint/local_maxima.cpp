@@ -62,6 +62,7 @@ void LocalMaxima::find_candidates(Row& r) noexcept {
     const float* from = r.level.data();
     std::size_t width = 1;  // of the windows in `from`
     std::size_t size = row_bins + pad_bins;
+    // cppcheck-suppress legacyUninitvar ; only its address is taken
     for (float* to = a; 2 * width <= window_bins; to = to == a ? b : a) {
         size -= width;
         widen(from, to, width, size);

@@ -29,14 +29,14 @@ constexpr std::size_t key_bytes = 32;  // 256 bits: no slow hash is needed to ke
 std::optional<std::string> make_key() {
     constexpr std::string_view digits =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    std::array<std::uint8_t, key_bytes> random{};
-    if (::getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size())) {
+    std::array<std::uint8_t, key_bytes> secret{};
+    if (::getrandom(secret.data(), secret.size(), 0) != static_cast<ssize_t>(secret.size())) {
         return std::nullopt;
     }
     std::string out = "sg_";
     std::uint32_t bits = 0;
     int have = 0;
-    for (const std::uint8_t byte : random) {
+    for (const std::uint8_t byte : secret) {
         bits = bits << 8U | byte;
         for (have += 8; have >= 6; have -= 6) {
             out += digits[bits >> (have - 6) & 63U];
