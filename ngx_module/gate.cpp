@@ -5,6 +5,7 @@
 #include "ngx_module/concurrency.hpp"
 #include "ngx_module/hosts.hpp"
 #include "ngx_module/random.hpp"
+#include "ngx_module/trace.hpp"
 #include "shm/params.hpp"
 
 #include <algorithm>
@@ -303,6 +304,7 @@ ngx_int_t Request::submit() noexcept {
     }
     fill_random(out.job_key);
     set_text(out.request_id, view(request_id));
+    out.trace_id = trace_bytes(view(trace_id));
     Failure why;
     if (!set_track_id(out, why)) {
         return refuse(why);

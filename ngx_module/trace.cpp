@@ -1,5 +1,7 @@
 #include "ngx_module/trace.hpp"
 
+#include <charconv>
+
 namespace sonogate::ngx_module {
 
 namespace {
@@ -48,6 +50,15 @@ std::string_view trace_id_of(std::string_view rest) noexcept {
     }
     // Later versions may go on behind a dash.
     return rest.empty() || (version != "00" && rest.starts_with('-')) ? trace : std::string_view{};
+}
+
+std::array<std::uint8_t, 16> trace_bytes(std::string_view trace_id) noexcept {
+    std::array<std::uint8_t, 16> out{};
+    const char* digits = trace_id.data();
+    for (std::size_t i = 0; i < out.size() && trace_id.size() == 2 * out.size(); ++i) {
+        std::from_chars(digits + 2 * i, digits + 2 * i + 2, out[i], 16);
+    }
+    return out;
 }
 
 }  // namespace sonogate::ngx_module

@@ -17,7 +17,7 @@
 namespace sonogate::shm {
 
 inline constexpr std::uint64_t magic = 0x45544147'4f4e4f53ULL;  // "SONOGATE"
-inline constexpr std::uint32_t layout_version = 4;
+inline constexpr std::uint32_t layout_version = 5;
 inline constexpr std::size_t cache_line_bytes = 64;
 
 using Index = std::atomic<std::uint32_t>;
@@ -134,6 +134,7 @@ struct alignas(cache_line_bytes) Submission {
     std::uint16_t most_at_once = 0;            // tickets that its caller may hold, 0 = any number
     std::array<std::uint64_t, 2> cache_key{};  // what the answer depends on, hashed (shm/cache.hpp)
     std::uint64_t caller = 0;  // whose it is, hashed by nginx under a secret of its own
+    std::array<std::uint8_t, 16> trace_id{};  // W3C Trace Context; all zero: none
 };
 static_assert(sizeof(Submission) == 448 && std::is_trivially_copyable_v<Submission>);
 

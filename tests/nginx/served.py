@@ -227,6 +227,10 @@ class Served:
         except FileNotFoundError:
             return ""
 
+    def daemon_log(self, pool="main"):
+        with open(os.path.join(self.state, f"logs/{pool}.log"), encoding="utf-8", errors="replace") as file:
+            return file.read()
+
     def output(self):
         with open(self.output_path, encoding="utf-8", errors="replace") as file:
             return file.read()

@@ -21,6 +21,14 @@ def test_a_job_past_its_deadline_is_504_and_the_worker_free(serve):
     assert time.monotonic() - start < 3
 
 
+def test_the_daemon_tells_of_which_trace_a_request_was(serve):
+    server = serve(pool="workers 1; job_deadline 1s;", location="sonogate_max_body 256m;")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"X-Request-Id": "traced-1", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    assert_problem(server.post(HEAVY, data=wav(noise(300, 0.3)), headers=headers), 504, "deadline-exceeded")
+    assert f"request traced-1 of trace {trace}: past its deadline" in server.daemon_log()
+
+
 def test_a_whole_transform_has_the_deadline_too(serve):
     """One FFT call asks nobody whether to stop."""
     server = serve(pool="workers 1; job_deadline 1s; job_memory 4g;", location="sonogate_max_body 256m;")

@@ -141,6 +141,7 @@ std::vector<Structure> compiled() {
                         SONOGATE_FIELD(Submission, most_at_once),
                         SONOGATE_FIELD(Submission, cache_key),
                         SONOGATE_FIELD(Submission, caller),
+                        SONOGATE_FIELD(Submission, trace_id),
                     });
     add<LinkDown>(out, "LinkDown",
                   {
