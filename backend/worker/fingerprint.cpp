@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fingerprint/packing.hpp"
+#include "worker/chromaprint.hpp"
 #include "worker/landmark_intake.hpp"
 #include "worker/operations_table.hpp"
 
@@ -19,30 +20,54 @@ std::string base64(Bytes bytes) {
     return out;
 }
 
-}  // namespace
+Answer answer_of(const nlohmann::ordered_json& body, const ResampledIntake& taken,
+                 const Input& input) {
+    Answer answer;
+    answer.body = body.dump();
+    answer.times = taken.times;
+    answer.audio = input.facts;
+    answer.decoded_frames = taken.decoded_frames;
+    return answer;
+}
 
-Result<Answer> run_fingerprint(Tools& tools, const Input& input) {
-    if (input.envelope.params.get(Parameter::algorithm).value_or("landmark") != "landmark") {
-        return invalid(Parameter::algorithm);
-    }
-    auto taken = take_landmarks(tools, input, fingerprint::Density::clip);
+nlohmann::ordered_json body_of(std::string_view algorithm, int version,
+                               const ResampledIntake& taken) {
+    return {{"kind", "fingerprint"},
+            {"algorithm", algorithm},
+            {"version", version},
+            {"audio", nlohmann::ordered_json::parse(taken.audio)},
+            {"duration_s", static_cast<double>(taken.duration_ms) / 1000}};
+}
+
+Result<Answer> run_landmark(Tools& tools, const Input& input) {
+    const auto taken = take_landmarks(tools, input, fingerprint::Density::clip);
     if (!taken) {
         return taken.failure();
     }
-    const nlohmann::ordered_json body = {
-        {"kind", "fingerprint"},
-        {"algorithm", "landmark"},
-        {"version", fingerprint::packing_version},
-        {"audio", nlohmann::ordered_json::parse(taken->audio)},
-        {"duration_s", static_cast<double>(taken->duration_ms) / 1000},
-        {"peaks", taken->fingerprint.peaks.size()},
-        {"fingerprint", base64(fingerprint::pack(taken->fingerprint))}};
-    Answer answer;
-    answer.body = body.dump();
-    answer.times = taken->times;
-    answer.audio = input.facts;
-    answer.decoded_frames = taken->decoded_frames;
-    return answer;
+    auto body = body_of("landmark", fingerprint::packing_version, *taken);
+    body["peaks"] = taken->fingerprint.peaks.size();
+    body["fingerprint"] = base64(fingerprint::pack(taken->fingerprint));
+    return answer_of(body, *taken, input);
+}
+
+Result<Answer> run_chromaprint(const Input& input) {
+    const auto taken = take_chromaprint(input);
+    if (!taken) {
+        return taken.failure();
+    }
+    auto body = body_of("chromaprint", chromaprint_algorithm, *taken);
+    body["fingerprint"] = taken->fingerprint;
+    return answer_of(body, *taken, input);
+}
+
+}  // namespace
+
+Result<Answer> run_fingerprint(Tools& tools, const Input& input) {
+    const auto algorithm = input.envelope.params.get(Parameter::algorithm).value_or("landmark");
+    if (algorithm == "landmark") {
+        return run_landmark(tools, input);
+    }
+    return algorithm == "chromaprint" ? run_chromaprint(input) : invalid(Parameter::algorithm);
 }
 
 }  // namespace sonogate::worker

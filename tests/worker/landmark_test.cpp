@@ -138,7 +138,7 @@ void bad_parameters_are_named_before_anything_is_decoded(void**) {
         assert_true(f.code == Errc::invalid_parameter && f.parameter == parameter);
     }
     const Failure f = failure(run(rubbish, {.endpoint = Endpoint::fingerprint,
-                                            .values = {{Parameter::algorithm, "chromaprint"}}}));
+                                            .values = {{Parameter::algorithm, "panako"}}}));
     assert_true(f.parameter == Parameter::algorithm);
     assert_true(failure(run(rubbish, {})).code == Errc::unsupported_format);
     assert_true(failure(run({}, {})).code == Errc::missing_audio);
