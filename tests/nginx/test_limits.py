@@ -10,8 +10,9 @@ import pytest
 
 from contract import assert_job_answer, assert_problem
 from raw_http import RawConnection
-from served import Served, free_port, reachable_folder
+from served import Served, free_port, reachable_folder, wait_until
 from sounds import encode, noise, tone, wav, wav_of_size
+from test_metrics import scrape
 
 PATH = "/v1/analyze"
 KIB = 1 << 10
@@ -253,6 +254,7 @@ def test_waiting_for_memory_is_not_the_senders_fault(serve):
     with RawConnection(server.port) as occupant:
         occupant.head("/slow" + PATH, Content_Length=4 << 20)
         occupant.send(bytes(3 << 20))
+        wait_until(lambda: scrape(server)[0]['sonogate_upload_memory_bytes{state="used"}'] >= 3 << 20)
         sender = threading.Thread(target=lambda: answers.append(server.post(PATH, data=file)))
         sender.start()
         time.sleep(2)  # twice what its sender has
