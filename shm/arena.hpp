@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "shm/layout.hpp"
+#include "shm/channel_layout.hpp"
 
 namespace sonogate::shm {
 

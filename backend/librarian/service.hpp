@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/result.hpp"
-#include "shm/layout.hpp"
+#include "shm/channel_layout.hpp"
 
 namespace sonogate::librarian {
 

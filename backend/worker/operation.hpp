@@ -11,7 +11,7 @@
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
-#include "shm/layout.hpp"
+#include "shm/channel_layout.hpp"
 
 namespace sonogate::worker {
 

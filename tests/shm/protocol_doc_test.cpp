@@ -22,8 +22,8 @@ extern "C" {
 }
 
 #include "shm/cache.hpp"
+#include "shm/channel_layout.hpp"
 #include "shm/handshake.hpp"
-#include "shm/layout.hpp"
 
 namespace {
 
