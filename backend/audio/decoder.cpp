@@ -30,10 +30,13 @@ constexpr Row decoders[] = {
 }  // namespace
 
 Result<std::unique_ptr<Decoder>> open_decoder(Bytes file) {
+    return open_decoder(file, sniff(file));
+}
+
+Result<std::unique_ptr<Decoder>> open_decoder(Bytes file, const Sniffed& sniffed) {
     if (file.empty()) {
         return Errc::missing_audio;
     }
-    const Sniffed sniffed = sniff(file);
     for (const Row& row : decoders) {
         if (row.format == sniffed.format) {
             return row.open(sniffed.format, file.subspan(sniffed.begin_bytes));

@@ -47,4 +47,7 @@ class Decoder {
 // it). Throws std::bad_alloc, as read() may, where memory is short or a header asks for too much.
 Result<std::unique_ptr<Decoder>> open_decoder(Bytes file);
 
+// … where sniff() was asked before.
+Result<std::unique_ptr<Decoder>> open_decoder(Bytes file, const Sniffed& sniffed);
+
 }  // namespace sonogate::audio

@@ -118,11 +118,14 @@ Sniffed sniff(Bytes file) noexcept {
         return {AudioFormat::flac, behind_tags};
     }
     const std::size_t window = behind_tags > 0 ? tagged_window_bytes : mpeg_window_bytes;
-    if (const auto frame = first_adts_frame(file, behind_tags, window)) {
-        return {AudioFormat::aac, *frame};
+    if (first_adts_frame(file, behind_tags, 1)) {
+        return {AudioFormat::aac, behind_tags};
     }
     if (const auto frame = first_mpeg_frame(file, behind_tags, window)) {
         return {AudioFormat::mp3, *frame};
+    }
+    if (const auto frame = first_adts_frame(file, behind_tags, window)) {
+        return {AudioFormat::aac, *frame};
     }
     return {};
 }

@@ -189,13 +189,7 @@ Result<Answer> run_analyze(Tools& tools, const Input& input) {
     if (!parameters) {
         return parameters.failure();
     }
-    const auto selection = selection_of(input.envelope.params);
-    if (!selection) {
-        return selection.failure();
-    }
-    auto intake = Intake::open(input.envelope.audio,
-                               {*selection, input.request.job.limits, input.request.stop_requested},
-                               input.facts);
+    auto intake = open_intake(input);
     if (!intake) {
         return intake.failure();
     }

@@ -87,16 +87,16 @@ Intake::Intake(Bytes file, IntakeOptions options, std::unique_ptr<audio::Decoder
 }
 
 Result<Intake> Intake::open(Bytes file, const IntakeOptions& options, shm::AudioFacts& facts) {
-    facts.format = audio::sniff(file).format;
+    const audio::Sniffed sniffed = audio::sniff(file);
+    facts.format = sniffed.format;
     if (!is_let_in(facts.format, options.limits)) {
         return Errc::unsupported_format;
     }
-    auto decoder = audio::open_decoder(file);
+    auto decoder = audio::open_decoder(file, sniffed);
     if (!decoder) {
         return decoder.failure();
     }
     const audio::StreamInfo& info = (*decoder)->info();
-    facts.format = info.format;
     facts.channels = static_cast<std::uint16_t>(info.channels);
     facts.sample_rate_hz = info.sample_rate_hz;
     Intake intake(file, options, std::move(*decoder), facts);
@@ -281,6 +281,16 @@ Result<nlohmann::ordered_json> Intake::audio_json() {
                             {"duration_s", seconds_of(selected_frames_, info().sample_rate_hz)}};
     }
     return out;
+}
+
+Result<Intake> open_intake(const Input& input) {
+    const auto selection = selection_of(input.envelope.params);
+    if (!selection) {
+        return selection.failure();
+    }
+    return Intake::open(input.envelope.audio,
+                        {*selection, input.request.job.limits, input.request.stop_requested},
+                        input.facts);
 }
 
 }  // namespace sonogate::worker

@@ -17,6 +17,7 @@
 #include "base/bytes.hpp"
 #include "base/result.hpp"
 #include "shm/layout.hpp"
+#include "worker/operations_table.hpp"
 #include "worker/parameters.hpp"
 
 namespace sonogate::worker {
@@ -98,5 +99,9 @@ class Intake {
     bool ended_ = false;  // the decoder said so
     bool started_ = false;
 };
+
+// An operation's audio: the part that its parameters select, under the job's limits. Errors: those
+// of selection_of() and Intake::open().
+Result<Intake> open_intake(const Input& input);
 
 }  // namespace sonogate::worker

@@ -79,15 +79,7 @@ Result<void> run_chain(Chain& chain, Intake& intake) {
 Result<ResampledIntake> take_resampled(const Input& input, std::uint32_t rate_hz,
                                        const MonoSink& sink) {
     const std::uint64_t began_us = now_us();
-    const auto selection = selection_of(input.envelope.params);
-    if (!selection) {
-        return selection.failure();
-    }
-    auto intake = Intake::open(input.envelope.audio,
-                               {.selection = *selection,
-                                .limits = input.request.job.limits,
-                                .stop_requested = input.request.stop_requested},
-                               input.facts);
+    auto intake = open_intake(input);
     if (!intake) {
         return intake.failure();
     }

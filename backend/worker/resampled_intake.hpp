@@ -25,7 +25,7 @@ struct ResampledIntake {
 // Takes the next samples, full scale ±1. An error ends the intake with it.
 using MonoSink = std::function<Result<void>(std::span<const float> mono)>;
 
-// Reads `input`'s audio and its common parameters. Errors: those of selection_of(), Intake and the
+// Reads `input`'s audio and its common parameters. Errors: those of open_intake(), Intake and the
 // sink.
 Result<ResampledIntake> take_resampled(const Input& input, std::uint32_t rate_hz,
                                        const MonoSink& sink);
