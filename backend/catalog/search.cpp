@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <bitset>
 #include <cmath>
+#include <optional>
 
 #include "fingerprint/packing.hpp"
 
@@ -74,6 +75,11 @@ bool is_same_play(const Match& a, const Match& b) noexcept {
     const double shorter = std::min(a.alignment.last_time - a.alignment.first_time,
                                     b.alignment.last_time - b.alignment.first_time);
     return a.row == b.row && end - begin > overlap_of_one_play * shorter;
+}
+
+bool is_sure(const Match& match, const SearchOptions& options) noexcept {
+    return match.false_positive_probability <= options.max_false_positive &&
+           match.false_positive_probability < 1;
 }
 
 // Of each track the best, or of each play; best first.
@@ -275,8 +281,7 @@ void Searcher::search_at(Work& work, Ratio ratio, double trials, std::span<const
                                 std::int64_t{candidates[i].offset} * fingerprint::time_steps, ratio,
                                 work.places * trials, work.options.max_false_positive);
             match.aligned_hashes = candidates[i].pairs;
-            if (match.false_positive_probability <= work.options.max_false_positive &&
-                match.false_positive_probability < 1) {
+            if (is_sure(match, work.options)) {
                 work.sure.push_back(match);
             }
         }
@@ -334,24 +339,31 @@ std::vector<Ratio> Searcher::find_ratios(Work& work, std::span<const Peak> stret
         return a.candidate.pairs > b.candidate.pairs;
     });
     nominees.resize(std::min(nominees.size(), candidates_of_ratios));
+    std::stable_sort(nominees.begin(), nominees.end(), [](const Nominee& a, const Nominee& b) {
+        return a.candidate.track < b.candidate.track;
+    });
     std::vector<Match> found;
+    std::optional<TrackPeaks> peaks;  // of the track of the nominee before
+    std::uint32_t unpacked = 0;
     for (const Nominee& nominee : nominees) {
         const Index::Track& track = work.index.tracks()[nominee.candidate.track];
-        const TrackPeaks peaks = peaks_of(track);
+        if (!peaks || unpacked != nominee.candidate.track) {
+            unpacked = nominee.candidate.track;
+            peaks.emplace(peaks_of(track));
+        }
         const auto fit =
-            fingerprint::fit_ratio(few, peaks,
+            fingerprint::fit_ratio(few, *peaks,
                                    {nominee.ratio, static_cast<double>(nominee.candidate.offset) *
                                                        fingerprint::time_steps});
         if (std::abs(fit.ratio.tempo - nominee.ratio.tempo) > farthest_fit ||
             std::abs(fit.ratio.pitch - nominee.ratio.pitch) > farthest_fit) {
             continue;  // what is true lies nearer: this one bent itself to chance
         }
-        Match match = judge(fingerprint::at_ratio(work.clip.peaks, fit.ratio), track, peaks,
+        Match match = judge(fingerprint::at_ratio(work.clip.peaks, fit.ratio), track, *peaks,
                             std::llround(fit.offset_time), fit.ratio, work.places * ratio_trials,
                             work.options.max_false_positive);
         match.aligned_hashes = nominee.candidate.pairs;
-        if (match.false_positive_probability <= work.options.max_false_positive &&
-            match.false_positive_probability < 1) {
+        if (is_sure(match, work.options)) {
             found.push_back(match);
         }
     }
