@@ -247,13 +247,25 @@ class LibavDecoder final : public Decoder {
             (void)checked(avcodec_send_packet(codec_.get(), nullptr));
             return;
         }
-        if (packet_->stream_index != stream_->index) {
+        if (packet_->stream_index != stream_->index || is_opus_header()) {
             return;
         }
         truncated_ = truncated_ || (packet_->flags & AV_PKT_FLAG_CORRUPT) != 0;
         if (checked(avcodec_send_packet(codec_.get(), packet_.get())) < 0) {
             lose_packet();
         }
+    }
+
+    // Of a stream that is chained to the one before (RFC 7845 section 3): libavformat 5.1 hands
+    // them on as if they were audio.
+    bool is_opus_header() const noexcept {
+        constexpr std::size_t magic_bytes = 8;
+        if (info_.format != AudioFormat::ogg_opus ||
+            packet_->size < static_cast<int>(magic_bytes)) {
+            return false;
+        }
+        const std::string_view magic(reinterpret_cast<const char*>(packet_->data), magic_bytes);
+        return magic == "OpusHead" || magic == "OpusTags";
     }
 
     // Fewer frames than promised. Containers round to their clock and count the encoder's padding.

@@ -143,6 +143,17 @@ def test_a_cut_file_gives_what_is_there_and_says_so(server, stereo, name):
         assert out["audio"]["truncated"] is True
 
 
+@pytest.mark.parametrize("name", ["ogg-vorbis", "ogg-opus"])
+def test_chained_ogg_streams_are_one_recording(server, stereo, name):
+    """What a radio server writes when the next song begins (RFC 3533): one stream behind another."""
+    file = encode(name, stereo)
+    out = assert_job_answer(server.post("/v1/analyze", data=file + file), "analyze")
+    assert out["audio"]["duration_s"] == pytest.approx(8.0, abs=0.02)  # a codec's delay or block
+    assert not out["audio"].get("truncated", False)
+    second = assert_job_answer(server.post("/v1/analyze?start_s=5&duration_s=2", data=file + file), "analyze")
+    assert sorted(peak["frequency_hz"] for peak in second["peaks"][:2]) == pytest.approx([LEFT_HZ, RIGHT_HZ], abs=0.5)
+
+
 def test_an_mp4_whose_index_is_cut_off_is_undecodable(server, stereo):
     file = encode("m4a", stereo)  # its moov box stands at the end
     assert_problem(server.post("/v1/analyze", data=file[: len(file) // 2]), 422, "undecodable")
