@@ -14,7 +14,7 @@ constexpr std::size_t prefix_room_bytes = 512;
 
 bool has_timing(shm::Endpoint endpoint) noexcept {
     return endpoint == shm::Endpoint::analyze || endpoint == shm::Endpoint::identify ||
-           endpoint == shm::Endpoint::fingerprint;
+           endpoint == shm::Endpoint::fingerprint || endpoint == shm::Endpoint::monitor;
 }
 
 // `{"request_id":…,"timing_ms":{…},"cache":"…",` in place of the result's first byte.
@@ -28,7 +28,7 @@ void write_prefix(const Request& request, bool has_members, TextBuffer& out) noe
     out.text(",\"queue\":").milliseconds(times.queue_us);
     out.text(",\"decode\":").milliseconds(times.decode_us);
     out.text(",\"compute\":").milliseconds(times.compute_us);
-    if (request.route.endpoint == shm::Endpoint::identify) {
+    if (shm::depends_on_catalog(request.route.endpoint)) {
         out.text(",\"search\":").milliseconds(times.search_us);
     }
     out.text(",\"total\":").milliseconds(now - request.started_us);

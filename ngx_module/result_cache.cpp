@@ -74,7 +74,7 @@ bool Request::add_cache_key(shm::Submission& out) noexcept {
         return false;  // the last: another daemon came, with another key
     }
     KeyTail tail{};
-    if (out.endpoint == shm::Endpoint::identify) {
+    if (shm::depends_on_catalog(out.endpoint)) {
         // relaxed: it was stored before the answer about the change went out, and this request came
         // after whatever its client has seen.
         tail.catalog_stamp = memory->down().catalog_stamp.load(std::memory_order_relaxed);

@@ -18,10 +18,11 @@ struct Path {
 
 constexpr std::string_view tracks_prefix = "/v1/tracks/";
 
-constexpr std::array<Path, 7> paths = {{
+constexpr std::array<Path, 8> paths = {{
     {"/v1/analyze", CountedEndpoint::analyze, "POST"},
     {"/v1/identify", CountedEndpoint::identify, "POST"},
     {"/v1/fingerprint", CountedEndpoint::fingerprint, "POST"},
+    {"/v1/monitor", CountedEndpoint::monitor, "POST"},
     {"/v1/tracks", CountedEndpoint::tracks, "GET, HEAD, POST"},
     {"/metrics", CountedEndpoint::metrics, "GET, HEAD"},
     {"/health", CountedEndpoint::health, "GET, HEAD"},
@@ -55,6 +56,9 @@ bool set_endpoint(Route& route, Method method) noexcept {
             return post;
         case CountedEndpoint::fingerprint:
             audio(route, Endpoint::fingerprint, role_analyze | role_identify, CatalogUse::none);
+            return post;
+        case CountedEndpoint::monitor:
+            audio(route, Endpoint::monitor, role_identify, CatalogUse::read);
             return post;
         case CountedEndpoint::tracks:
             if (post) {
@@ -129,7 +133,7 @@ Route route_of(Method method, std::string_view path) noexcept {
 std::string_view name_of(shm::CountedEndpoint endpoint) noexcept {
     constexpr std::array<std::string_view, shm::counted_endpoint_count> names = {
         "other", "analyze", "identify", "fingerprint", "tracks",
-        "track", "metrics", "health",   "ready"};
+        "track", "metrics", "health",   "ready",       "monitor"};
     const auto i = static_cast<std::size_t>(endpoint);
     return i < names.size() ? names[i] : std::string_view{};
 }

@@ -74,7 +74,10 @@ struct CacheShape {
 // Whose answer depends on the upload, the parameters and the catalog, and on nothing else.
 constexpr bool may_be_cached(Endpoint endpoint) noexcept {
     return endpoint == Endpoint::analyze || endpoint == Endpoint::identify ||
-           endpoint == Endpoint::fingerprint;
+           endpoint == Endpoint::fingerprint || endpoint == Endpoint::monitor;
+}
+constexpr bool depends_on_catalog(Endpoint endpoint) noexcept {
+    return endpoint == Endpoint::identify || endpoint == Endpoint::monitor;
 }
 
 // What a result is found by: a keyed hash of everything that it depends on.

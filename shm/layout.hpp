@@ -17,7 +17,7 @@
 namespace sonogate::shm {
 
 inline constexpr std::uint64_t magic = 0x45544147'4f4e4f53ULL;  // "SONOGATE"
-inline constexpr std::uint32_t layout_version = 5;
+inline constexpr std::uint32_t layout_version = 6;
 inline constexpr std::size_t cache_line_bytes = 64;
 
 using Index = std::atomic<std::uint32_t>;
@@ -39,6 +39,7 @@ enum class Endpoint : std::uint16_t {
     track_patch,
     track_delete,  // the librarian alone
     metrics,       // the broker's own answer
+    monitor,       // audio in, worker then librarian
     count_,
 };
 inline constexpr std::size_t endpoint_count = static_cast<std::size_t>(Endpoint::count_);
@@ -213,6 +214,7 @@ enum class CountedEndpoint : std::uint16_t {
     metrics,
     health,
     ready,
+    monitor,
     count_,
 };
 inline constexpr std::size_t counted_endpoint_count =

@@ -48,12 +48,14 @@ struct Job {
 // Which way a job goes.
 constexpr bool needs_worker(shm::Endpoint endpoint) noexcept {
     return endpoint == shm::Endpoint::analyze || endpoint == shm::Endpoint::identify ||
-           endpoint == shm::Endpoint::fingerprint || endpoint == shm::Endpoint::track_create;
+           endpoint == shm::Endpoint::fingerprint || endpoint == shm::Endpoint::monitor ||
+           endpoint == shm::Endpoint::track_create;
 }
 constexpr bool needs_librarian(shm::Endpoint endpoint) noexcept {
-    return endpoint == shm::Endpoint::identify || endpoint == shm::Endpoint::track_create ||
-           endpoint == shm::Endpoint::track_list || endpoint == shm::Endpoint::track_get ||
-           endpoint == shm::Endpoint::track_patch || endpoint == shm::Endpoint::track_delete;
+    return endpoint == shm::Endpoint::identify || endpoint == shm::Endpoint::monitor ||
+           endpoint == shm::Endpoint::track_create || endpoint == shm::Endpoint::track_list ||
+           endpoint == shm::Endpoint::track_get || endpoint == shm::Endpoint::track_patch ||
+           endpoint == shm::Endpoint::track_delete;
 }
 constexpr bool writes_catalog(shm::Endpoint endpoint) noexcept {
     return endpoint == shm::Endpoint::track_create || endpoint == shm::Endpoint::track_patch ||

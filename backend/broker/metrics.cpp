@@ -11,11 +11,12 @@ namespace sonogate::broker {
 namespace {
 
 constexpr std::array<std::string_view, shm::endpoint_count> endpoint_names = {
-    "other",      "analyze",   "identify",    "fingerprint",  "track_create",
-    "track_list", "track_get", "track_patch", "track_delete", "metrics"};
+    "other",     "analyze",     "identify",     "fingerprint", "track_create", "track_list",
+    "track_get", "track_patch", "track_delete", "metrics",     "monitor"};
 
 constexpr std::array<std::string_view, shm::counted_endpoint_count> counted_endpoint_names = {
-    "other", "analyze", "identify", "fingerprint", "tracks", "track", "metrics", "health", "ready"};
+    "other", "analyze", "identify", "fingerprint", "tracks",
+    "track", "metrics", "health",   "ready",       "monitor"};
 
 constexpr std::array<std::string_view, static_cast<std::size_t>(StageName::count_)> stage_names = {
     "receive", "queue", "decode", "compute", "search"};
@@ -159,7 +160,7 @@ void write_catalog(Exposition& out, const Snapshot& now) {
     out.single("sonogate_catalog_version", "gauge", "Grows with every change of the catalog.",
                now.catalog_version);
     out.single("sonogate_identify_clips_total", "counter",
-               "Clips searched since the librarian started.", now.clips);
+               "Clips and recordings searched since the librarian started.", now.clips);
     out.single("sonogate_identify_matched_total", "counter", "Clips of those that matched a track.",
                now.clips_matched);
 }

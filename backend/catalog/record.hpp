@@ -1,8 +1,8 @@
 // What a worker hands to the librarian about one upload: what it measured, and what was asked.
 //
-// For: identify and track_create, between two processes of which the first parsed hostile bytes.
-// Not for: the store. The librarian trusts none of it: unpack() checks every field again, so a
-// worker that was taken over can spoil its own job and nothing else.
+// For: identify, monitor and track_create, between two processes of which the first parsed hostile
+// bytes. Not for: the store. The librarian trusts none of it: unpack() checks every field again, so
+// a worker that was taken over can spoil its own job and nothing else.
 //
 //   'S' 'G' 'R' 'C'   u8 version 1   u8 multi   u16 labels set (bit i: label_parameters[i])
 //   u32 limit   f64 max_false_positive   u64 duration_ms

@@ -30,6 +30,7 @@ namespace {
 
 using fingerprint::Alignment;
 using fingerprint::Fingerprint;
+using fingerprint::Fit;
 using fingerprint::Peak;
 using fingerprint::Query;
 using fingerprint::Ratio;
@@ -59,6 +60,7 @@ constexpr std::size_t ratios_of_a_stretch = 2;  // searched in full, the surest 
 // Hypotheses tried at each place: the plain clip; all ratios, each fitted in two dimensions.
 constexpr double plain_trials = 2;
 constexpr double ratio_trials = 400;
+constexpr double expected_trials = 8;  // of what was heard before: the clock is off a little
 
 std::size_t distinct_bins(const Fingerprint& clip) {
     std::bitset<fingerprint::row_bins + 1> bins;
@@ -233,6 +235,7 @@ SearchResult Searcher::search(const Index& index, const Fingerprint& clip,
                         static_cast<double>(index.live_tracks()) * clip_columns,
               .sure = {}};
     search_at(work, Ratio{}, plain_trials, queries.queries);
+    judge_expected(work);
     if (work.sure.empty() || options.multi) {
         search_ratios(work);
     }
@@ -280,10 +283,30 @@ void Searcher::search_at(Work& work, Ratio ratio, double trials, std::span<const
             Match match = judge(scaled, track, peaks,
                                 std::int64_t{candidates[i].offset} * fingerprint::time_steps, ratio,
                                 work.places * trials, work.options.max_false_positive);
+            match.track = number;
             match.aligned_hashes = candidates[i].pairs;
             if (is_sure(match, work.options)) {
                 work.sure.push_back(match);
             }
+        }
+    }
+}
+
+// Here the places that could be tried are those that are.
+void Searcher::judge_expected(Work& work) {
+    for (const Hypothesis& hypothesis : work.options.expected) {
+        const Index::Track& track = work.index.tracks()[hypothesis.track];
+        if (!track.packed) {
+            continue;
+        }
+        const Fit& fit = hypothesis.fit;
+        Match match = judge(fingerprint::at_ratio(work.clip.peaks, fit.ratio), track,
+                            peaks_of(track), std::llround(fit.offset_time), fit.ratio,
+                            static_cast<double>(work.options.expected.size()) * expected_trials,
+                            work.options.max_false_positive);
+        match.track = hypothesis.track;
+        if (is_sure(match, work.options)) {
+            work.sure.push_back(match);
         }
     }
 }
@@ -362,6 +385,7 @@ std::vector<Ratio> Searcher::find_ratios(Work& work, std::span<const Peak> stret
         Match match = judge(fingerprint::at_ratio(work.clip.peaks, fit.ratio), track, *peaks,
                             std::llround(fit.offset_time), fit.ratio, work.places * ratio_trials,
                             work.options.max_false_positive);
+        match.track = nominee.candidate.track;
         match.aligned_hashes = nominee.candidate.pairs;
         if (is_sure(match, work.options)) {
             found.push_back(match);

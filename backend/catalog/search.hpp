@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -16,14 +17,23 @@
 
 namespace sonogate::catalog {
 
+// What may well be heard, from what was heard before.
+struct Hypothesis {
+    std::uint32_t track = 0;  // in Index::tracks()
+    fingerprint::Fit fit;     // from the clip's clock to the track's
+};
+
 struct SearchOptions {
     std::uint32_t limit = 5;
     double max_false_positive = 1e-6;
     bool multi = false;  // every play in the clip, not the best of each track
+    // Tried beside the search: a few, so that little evidence is enough for each. Borrowed.
+    std::span<const Hypothesis> expected = {};
 };
 
 struct Match {
     Index::Row row = 0;
+    std::uint32_t track = 0;           // in Index::tracks()
     fingerprint::Alignment alignment;  // first_time and last_time are the clip's own, unscaled
     fingerprint::Ratio ratio;
     double false_positive_probability = 1;
@@ -69,6 +79,7 @@ class Searcher {
 
     void search_at(Work& work, fingerprint::Ratio ratio, double trials,
                    std::span<const fingerprint::Query> queries);
+    static void judge_expected(Work& work);
     void search_ratios(Work& work);
     std::vector<fingerprint::Ratio> find_ratios(Work& work,
                                                 std::span<const fingerprint::Peak> stretch);

@@ -67,6 +67,10 @@ Json track_json(const catalog::Track& track) {
             {"created_at", iso_time(track.created_at_ms)}};
 }
 
+Json figures_json(const CatalogFigures& catalog) {
+    return {{"tracks", catalog.tracks}, {"hashes", catalog.hashes}, {"version", catalog.version}};
+}
+
 // Four digits are what a fit tells of a few seconds.
 double ratio(double value) noexcept {
     return rounded(value, 10'000);
@@ -108,7 +112,54 @@ Json match_json(const NamedMatch& named, std::uint32_t query_hashes, double clip
             {"pitch_ratio", ratio(r.pitch)}};
 }
 
+// The same play of the same recording has the same id.
+std::string play_id_of(const catalog::Record& record, const NamedPlay& named) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    const std::uint64_t hash = etag_of(record.sha256 + named.track.id + '@' +
+                                       std::to_string(named.play.stretch.first_time));
+    std::string id;
+    for (int shift = 60; shift >= 0; shift -= 4) {
+        id += digits[hash >> shift & 15U];
+    }
+    return id;
+}
+
+// A recording has no station and no time of day.
+Json play_json(const catalog::Record& record, const NamedPlay& named) {
+    const catalog::Play& play = named.play;
+    const auto seconds = [](double time) {
+        return milliseconds(time * fingerprint::seconds_per_time_unit + half_block_s);
+    };
+    const double start_s = seconds(play.stretch.first_time);
+    const double end_s = seconds(play.stretch.last_time);
+    return {{"play_id", play_id_of(record, named)},
+            {"stream_id", nullptr},
+            {"track_id", named.track.id},
+            {"title", named.track.labels.title},
+            {"artist", named.track.labels.artist},
+            {"album", named.track.labels.album},
+            {"isrc", named.track.labels.isrc},
+            {"started_at", nullptr},
+            {"ended_at", nullptr},
+            {"start_s", start_s},
+            {"end_s", end_s},
+            {"played_s", milliseconds(end_s - start_s)},
+            {"track_start_s", seconds(play.track_first_time)},
+            {"track_end_s", seconds(play.track_last_time)},
+            {"track_duration_s", static_cast<double>(named.track.duration_ms) / 1000},
+            {"confidence", confidence_of(play.false_positive_probability)},
+            {"false_positive_probability", three_digits(play.false_positive_probability)},
+            {"tempo_ratio", ratio(play.ratio.tempo)},
+            {"pitch_ratio", ratio(play.ratio.pitch)}};
+}
+
 }  // namespace
+
+CatalogFigures figures_of(const Picture& picture) noexcept {
+    return {.tracks = picture.index->live_tracks(),
+            .hashes = picture.index->live_hashes(),
+            .version = picture.version};
+}
 
 std::string track_body(const catalog::Track& track) {
     return text_of_json(track_json(track));
@@ -140,8 +191,20 @@ std::string identify_body(const catalog::Record& record, const std::vector<Named
     }
     body["audio"] = Json::parse(record.audio);
     body["matches"] = std::move(found);
-    body["catalog"] = {
-        {"tracks", catalog.tracks}, {"hashes", catalog.hashes}, {"version", catalog.version}};
+    body["catalog"] = figures_json(catalog);
+    return text_of_json(body);
+}
+
+std::string monitor_body(const catalog::Record& record, const std::vector<NamedPlay>& plays,
+                         const CatalogFigures& catalog) {
+    Json played = Json::array();
+    for (const NamedPlay& play : plays) {
+        played.push_back(play_json(record, play));
+    }
+    const Json body = {{"kind", "monitor"},
+                       {"audio", Json::parse(record.audio)},
+                       {"plays", std::move(played)},
+                       {"catalog", figures_json(catalog)}};
     return text_of_json(body);
 }
 

@@ -12,6 +12,8 @@
 #include "catalog/record.hpp"
 #include "catalog/search.hpp"
 #include "catalog/store.hpp"
+#include "catalog/timeline.hpp"
+#include "librarian/picture.hpp"
 #include "librarian/service.hpp"
 
 namespace sonogate::librarian {
@@ -25,16 +27,27 @@ struct NamedMatch {
     catalog::Track track;
 };
 
+// A play with the track that it is of.
+struct NamedPlay {
+    catalog::Play play;
+    catalog::Track track;
+};
+
 struct CatalogFigures {
     std::uint64_t tracks = 0;
     std::uint64_t hashes = 0;
     std::uint64_t version = 0;
 };
 
+CatalogFigures figures_of(const Picture& picture) noexcept;
+
 // `record.audio` is an object already. `reason` is used where there are no matches.
 std::string identify_body(const catalog::Record& record, const std::vector<NamedMatch>& matches,
                           std::uint32_t query_hashes, std::string_view reason,
                           const CatalogFigures& catalog);
+
+std::string monitor_body(const catalog::Record& record, const std::vector<NamedPlay>& plays,
+                         const CatalogFigures& catalog);
 
 // A number that is another for another body: FNV-1a, never 0.
 std::uint64_t etag_of(std::string_view body) noexcept;

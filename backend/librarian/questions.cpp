@@ -53,10 +53,14 @@ Result<Page> read_page(Bytes params) {
     return page;
 }
 
+bool is_late(const Request& request) noexcept {
+    return request.job.deadline_ns != 0 && now_ns() > request.job.deadline_ns;
+}
+
 }  // namespace
 
 Result<Answer> Questions::answer(const Request& request, bool& matched) {
-    if (request.job.deadline_ns != 0 && now_ns() > request.job.deadline_ns) {
+    if (is_late(request)) {
         return Errc::deadline_exceeded;
     }
     switch (request.job.endpoint) {
@@ -100,12 +104,29 @@ Result<Answer> Questions::identify(const Request& request, bool& matched) {
     const catalog::Reason reason =
         found.reason == catalog::Reason::none ? catalog::Reason::no_candidates : found.reason;
     Answer answer;
-    answer.body = identify_body(*record, named, found.query_hashes, name_of(reason),
-                                {.tracks = picture.index->live_tracks(),
-                                 .hashes = picture.index->live_hashes(),
-                                 .version = picture.version});
+    answer.body =
+        identify_body(*record, named, found.query_hashes, name_of(reason), figures_of(picture));
     answer.search_us = static_cast<std::uint32_t>(now_us() - began_us);
     return answer;
+}
+
+std::optional<Result<Answer>> Questions::go_on(const Request& request,
+                                               std::unique_ptr<Monitoring>& monitoring,
+                                               bool& matched) {
+    if (is_late(request)) {
+        return Errc::deadline_exceeded;
+    }
+    if (!monitoring) {
+        auto begun = Monitoring::begin(request, gallery_.newest());
+        if (!begun) {
+            return begun.failure();
+        }
+        monitoring = std::make_unique<Monitoring>(std::move(*begun));
+    }
+    if (monitoring->step(searcher_)) {
+        return std::nullopt;
+    }
+    return monitoring->answer(*reader_, matched);
 }
 
 Result<Answer> Questions::get(const Request& request) {

@@ -1,13 +1,15 @@
-// Questions to the catalog: identify, list, get.
+// Questions to the catalog: identify, monitor, list, get.
 //
 // For: a search thread of the service, one each. Not for: anything that changes the catalog.
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "catalog/record.hpp"
 #include "catalog/search.hpp"
 #include "catalog/store.hpp"
+#include "librarian/monitoring.hpp"
 #include "librarian/picture.hpp"
 #include "librarian/service.hpp"
 
@@ -21,6 +23,11 @@ class Questions {
 
     // Throws std::bad_alloc. `matched` is set where an identify found something.
     Result<Answer> answer(const Request& request, bool& matched);
+
+    // Begins a monitor job, or goes on with it by one piece; nullopt: it wants another turn, of any
+    // search thread.
+    std::optional<Result<Answer>> go_on(const Request& request,
+                                        std::unique_ptr<Monitoring>& monitoring, bool& matched);
 
   private:
     Result<Answer> identify(const Request& request, bool& matched);

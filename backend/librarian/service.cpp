@@ -2,7 +2,9 @@
 //
 // One writer thread takes whatever waits, makes one transaction of it, and answers after the
 // commit. N search threads answer questions, each with its own reader and buffers, from the newest
-// picture of the index. The short questions (get, list) go before the long ones (identify).
+// picture of the index. The short questions (get, list) go before the long ones (identify). A
+// monitor job is a row of searches, each as long as an identify: after each it goes to the end of
+// the queue, so that an hour of radio delays a clip by one search and not by an hour.
 #include "librarian/service.hpp"
 
 #include <spdlog/spdlog.h>
@@ -13,7 +15,9 @@
 #include <deque>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "catalog/store.hpp"
 #include "fingerprint/packing.hpp"
@@ -30,7 +34,12 @@ constexpr std::size_t tracks_per_rebuild_step = 512;
 struct Pending {
     Request request;
     Done done;
+    std::unique_ptr<Monitoring> monitoring = {};  // of a monitor job that has begun
 };
+
+bool is_search(shm::Endpoint endpoint) noexcept {
+    return endpoint == shm::Endpoint::identify || endpoint == shm::Endpoint::monitor;
+}
 
 bool is_change(shm::Endpoint endpoint) noexcept {
     return endpoint == shm::Endpoint::track_create || endpoint == shm::Endpoint::track_patch ||
@@ -51,7 +60,8 @@ class CatalogService final : public Service {
     Result<void> rebuild_index();
     void write();
     void search(Questions& questions);
-    Result<Answer> answer(Questions& questions, const Request& request) noexcept;
+    std::optional<Result<Answer>> answer(Questions& questions, Pending& pending) noexcept;
+    void put_back(Pending pending);
     std::vector<Result<Answer>> change(const std::vector<Request>& requests) noexcept;
     std::vector<Pending> take_changes();
     bool take_question(Pending& out);
@@ -126,9 +136,9 @@ void CatalogService::submit(Request request, Done done) {
         const std::lock_guard lock(mutex_);
         if (!stopping_) {
             const shm::Endpoint endpoint = request.job.endpoint;
-            auto& queue = is_change(endpoint)                   ? pending_changes_
-                          : endpoint == shm::Endpoint::identify ? long_questions_
-                                                                : short_questions_;
+            auto& queue = is_change(endpoint)   ? pending_changes_
+                          : is_search(endpoint) ? long_questions_
+                                                : short_questions_;
             queue.push_back({std::move(request), std::move(done)});
             (is_change(endpoint) ? change_waits_ : question_waits_).notify_one();
             return;
@@ -190,23 +200,37 @@ std::vector<Result<Answer>> CatalogService::change(const std::vector<Request>& r
 void CatalogService::search(Questions& questions) {
     Pending pending;
     while (take_question(pending)) {
-        auto answered = answer(questions, pending.request);
-        pending.done(pending.request.job.number, std::move(answered));
-        pending = {};
+        if (auto answered = answer(questions, pending)) {
+            pending.done(pending.request.job.number, std::move(*answered));
+            pending = {};
+        } else {
+            put_back(std::exchange(pending, {}));
+        }
     }
 }
 
-Result<Answer> CatalogService::answer(Questions& questions, const Request& request) noexcept {
+void CatalogService::put_back(Pending pending) {
+    const std::lock_guard lock(mutex_);
+    long_questions_.push_back(std::move(pending));
+    question_waits_.notify_one();
+}
+
+// nullopt: a monitor job that has more to search.
+std::optional<Result<Answer>> CatalogService::answer(Questions& questions,
+                                                     Pending& pending) noexcept {
+    const Request& request = pending.request;
     bool matched = false;
-    Result<Answer> out(Errc::internal);
+    std::optional<Result<Answer>> out(Errc::internal);
     try {
-        out = questions.answer(request, matched);
+        out = request.job.endpoint == shm::Endpoint::monitor
+                  ? questions.go_on(request, pending.monitoring, matched)
+                  : questions.answer(request, matched);
     } catch (const std::bad_alloc&) {
         out = Errc::job_too_large;
     } catch (const std::exception& error) {
         spdlog::error("librarian: a question failed: {}", error.what());
     }
-    if (request.job.endpoint == shm::Endpoint::identify && out) {
+    if (is_search(request.job.endpoint) && out && *out) {
         queries_.fetch_add(1, std::memory_order_relaxed);
         queries_matched_.fetch_add(matched ? 1 : 0, std::memory_order_relaxed);
     }

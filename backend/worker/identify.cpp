@@ -1,4 +1,5 @@
-// POST /v1/identify, the worker's part: a fingerprint of the clip, for the librarian to search.
+// POST /v1/identify and /v1/monitor, the worker's part: a fingerprint of the clip or recording, for
+// the librarian to search.
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -11,23 +12,30 @@
 namespace sonogate::worker {
 namespace {
 
+Result<void> read_max_false_positive(const shm::Params& params, catalog::Record& record) {
+    const auto most =
+        number_of(params, Parameter::max_false_positive, std::numeric_limits<double>::min(), 1.0);
+    if (!most) {
+        return most.failure();
+    }
+    record.max_false_positive = most->value_or(catalog::default_max_false_positive);
+    return {};
+}
+
 Result<catalog::Record> read_parameters(const shm::Params& params) {
     catalog::Record record;
     const auto limit = integer_of(params, Parameter::limit, 1, catalog::max_matches);
     if (!limit) {
         return limit.failure();
     }
-    const auto most =
-        number_of(params, Parameter::max_false_positive, std::numeric_limits<double>::min(), 1.0);
-    if (!most) {
-        return most.failure();
+    if (auto read = read_max_false_positive(params, record); !read) {
+        return read.failure();
     }
     const auto multi = flag_of(params, Parameter::multi);
     if (!multi) {
         return multi.failure();
     }
     record.limit = static_cast<std::uint32_t>(limit->value_or(catalog::default_matches));
-    record.max_false_positive = most->value_or(catalog::default_max_false_positive);
     record.multi = multi->value_or(false);
     return record;
 }
@@ -46,6 +54,21 @@ Result<void> take_ready_fingerprint(const std::vector<std::byte>& packed, shm::A
     return {};
 }
 
+Result<Answer> take_clip(Tools& tools, const Input& input, catalog::Record& record) {
+    auto taken = take_landmarks(tools, input, fingerprint::Density::clip);
+    if (!taken) {
+        return taken.failure();
+    }
+    record.audio = std::move(taken->audio);
+    record.sha256 = std::move(taken->sha256);
+    record.duration_ms = taken->duration_ms;
+    record.fingerprint = fingerprint::pack(taken->fingerprint);
+    Answer answer;
+    answer.times = taken->times;
+    answer.decoded_frames = taken->decoded_frames;
+    return answer;
+}
+
 }  // namespace
 
 Result<Answer> run_identify(Tools& tools, const Input& input) {
@@ -62,19 +85,27 @@ Result<Answer> run_identify(Tools& tools, const Input& input) {
             return took.failure();
         }
     } else {
-        auto taken = take_landmarks(tools, input, fingerprint::Density::clip);
+        auto taken = take_clip(tools, input, *record);
         if (!taken) {
-            return taken.failure();
+            return taken;
         }
-        record->audio = std::move(taken->audio);
-        record->sha256 = std::move(taken->sha256);
-        record->duration_ms = taken->duration_ms;
-        record->fingerprint = fingerprint::pack(taken->fingerprint);
-        answer.times = taken->times;
-        answer.decoded_frames = taken->decoded_frames;
+        answer = std::move(*taken);
     }
     answer.body = catalog::pack(*record);
     answer.audio = input.facts;
+    return answer;
+}
+
+Result<Answer> run_monitor(Tools& tools, const Input& input) {
+    catalog::Record record;
+    if (auto read = read_max_false_positive(input.envelope.params, record); !read) {
+        return read.failure();
+    }
+    auto answer = take_clip(tools, input, record);
+    if (answer) {
+        answer->body = catalog::pack(record);
+        answer->audio = input.facts;
+    }
     return answer;
 }
 

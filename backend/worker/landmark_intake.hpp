@@ -1,6 +1,6 @@
 // One upload's audio as a landmark fingerprint: taken in at 8 kHz, peaks found.
 //
-// For: identify, track_create, fingerprint. Not for: what is done with it.
+// For: identify, monitor, track_create, fingerprint. Not for: what is done with it.
 // Memory: blocks, and the peaks; whatever the file's length or sample rate.
 #pragma once
 

@@ -28,8 +28,8 @@ struct Request {
 };
 
 // What the client, or the librarian, gets. For analyze and fingerprint `body` is the JSON object
-// that the client gets (without request_id, timing_ms, cache); for identify and track_create it is
-// a packed catalog::Record.
+// that the client gets (without request_id, timing_ms, cache); for identify, monitor and
+// track_create it is a packed catalog::Record.
 struct Answer {
     std::uint16_t status = 200;
     std::string body;

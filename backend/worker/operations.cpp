@@ -20,6 +20,7 @@ struct Row {
 constexpr Row operations[] = {
     {shm::Endpoint::analyze, run_analyze, false},
     {shm::Endpoint::identify, run_identify, true},
+    {shm::Endpoint::monitor, run_monitor, false},
     {shm::Endpoint::fingerprint, run_fingerprint, false},
     {shm::Endpoint::track_create, run_track_create, false},
 };

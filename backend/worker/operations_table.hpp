@@ -25,6 +25,7 @@ struct Input {
 
 Result<Answer> run_analyze(Tools& tools, const Input& input);       // analyze.cpp
 Result<Answer> run_identify(Tools& tools, const Input& input);      // identify.cpp
+Result<Answer> run_monitor(Tools& tools, const Input& input);       // identify.cpp
 Result<Answer> run_fingerprint(Tools& tools, const Input& input);   // fingerprint.cpp
 Result<Answer> run_track_create(Tools& tools, const Input& input);  // track_create.cpp
 

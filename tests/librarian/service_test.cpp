@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <csignal>
@@ -318,6 +319,83 @@ void a_late_identify_is_not_searched(void**) {
     assert_true(ask(*service, identification(1)).failure().code == Errc::draining);
 }
 
+Request monitoring(const std::vector<float>& sound) {
+    const auto made = test::fingerprint_of(sound, Density::clip);
+    catalog::Record record;
+    record.audio = R"({"format":"wav"})";
+    record.sha256 = std::string(64, 'b');
+    record.duration_ms = made.duration_ms;
+    record.fingerprint = fingerprint::pack(made);
+    return request(Endpoint::monitor, {}, catalog::pack(record));
+}
+
+void monitor_tells_each_play_and_a_repeat_apart(void**) {
+    const Folder folder;
+    const auto service = open(folder);
+    (void)ask(*service, enrolment("one", 1));
+    (void)ask(*service, enrolment("two", 2));
+    std::vector<float> sound = test::noise(7, 12, 0.01);
+    for (const std::uint32_t seed : {1U, 2U, 1U}) {
+        const auto play = test::music(seed, 8);
+        sound.insert(sound.end(), play.begin(), play.end());
+        const auto rest = test::noise(seed, 5, 0.01);
+        sound.insert(sound.end(), rest.begin(), rest.end());
+    }
+    const json told = body(ask(*service, monitoring(sound)));
+    assert_true(told["kind"] == "monitor" && told["catalog"]["tracks"] == 2);
+    const std::array<std::string, 3> expected = {"one", "two", "one"};
+    assert_int_equal(told["plays"].size(), expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        const json& play = told["plays"][i];
+        const double begin_s = 12 + 13.0 * static_cast<double>(i);
+        assert_true(play["track_id"] == expected[i]);
+        assert_true(std::abs(play["start_s"].get<double>() - begin_s) < 1);
+        assert_true(std::abs(play["end_s"].get<double>() - begin_s - 8) < 1);
+        assert_true(std::abs(play["start_s"].get<double>() - begin_s -
+                             play["track_start_s"].get<double>()) < 0.1);
+    }
+    assert_true(told["plays"][0]["play_id"] != told["plays"][2]["play_id"]);
+    assert_true(body(ask(*service, monitoring(sound)))["plays"] == told["plays"]);
+}
+
+void an_hour_of_radio_lets_a_clip_go_first(void**) {
+    const Folder folder;
+    auto service =
+        std::move(*Service::open({.store = "sqlite:" + folder.file(), .search_threads = 1}));
+    (void)ask(*service, enrolment("one", 1));
+    std::vector<Endpoint> answered;
+    std::promise<void> both;
+    const auto note = [&](Endpoint endpoint) {
+        return [&, endpoint](std::uint64_t, const Result<Answer>& answer) {
+            assert_true(static_cast<bool>(answer));
+            answered.push_back(endpoint);
+            if (answered.size() == 2) {
+                both.set_value();
+            }
+        };
+    };
+    // From the one search thread itself, so that both wait when it takes the first.
+    const Request recording = monitoring(test::noise(3, 90, 0.1));
+    service->submit(identification(2), [&](std::uint64_t, const Result<Answer>&) {
+        service->submit(recording, note(Endpoint::monitor));
+        service->submit(identification(1), note(Endpoint::identify));
+    });
+    both.get_future().wait();
+    assert_true(answered[0] == Endpoint::identify && answered[1] == Endpoint::monitor);
+}
+
+void a_late_monitor_job_stops_between_two_pieces(void**) {
+    const Folder folder;
+    const auto service = open(folder);
+    (void)ask(*service, enrolment("one", 1));
+    Request late = monitoring(test::noise(3, 90, 0.1));
+    late.job.deadline_ns = 1;
+    assert_true(ask(*service, late).failure().code == Errc::deadline_exceeded);
+    Request broken = monitoring(test::noise(3, 2, 0.1));
+    broken.record.resize(broken.record.size() - 1);
+    assert_true(ask(*service, broken).failure().code == Errc::internal);
+}
+
 void a_damaged_row_does_not_stop_the_service(void**) {
     const Folder folder;
     {
@@ -458,6 +536,9 @@ int main() {
         cmocka_unit_test(a_patch_is_read_with_distrust),
         cmocka_unit_test(listing_pages_and_searches),
         cmocka_unit_test(a_late_identify_is_not_searched),
+        cmocka_unit_test(monitor_tells_each_play_and_a_repeat_apart),
+        cmocka_unit_test(an_hour_of_radio_lets_a_clip_go_first),
+        cmocka_unit_test(a_late_monitor_job_stops_between_two_pieces),
         cmocka_unit_test(a_damaged_row_does_not_stop_the_service),
         cmocka_unit_test(many_threads_at_once_lose_nothing),
     };

@@ -9,7 +9,7 @@ from contract import assert_job_answer, assert_problem
 from sounds import encode, music, noise, tone, wav
 
 STEREO = wav(numpy.stack([tone(440, 3), tone(880, 3)], axis=1))
-PATHS = ["/v1/analyze", "/v1/identify", "/v1/fingerprint", "/v1/tracks"]
+PATHS = ["/v1/analyze", "/v1/identify", "/v1/fingerprint", "/v1/monitor", "/v1/tracks"]
 
 
 def wav_with(channels=1, rate_hz=44100, bits=16, code=1, data=b"\0\0" * 4410, claimed=None, block=None):

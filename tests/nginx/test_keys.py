@@ -129,6 +129,7 @@ NEEDS = [
     ("POST", "/v1/analyze", {"ana", "all", "def"}),
     ("POST", "/v1/fingerprint", {"ana", "ida", "all", "def"}),
     ("POST", "/v1/identify", {"ida", "all", "def"}),
+    ("POST", "/v1/monitor", {"ida", "all", "def"}),
     ("GET", "/v1/tracks", {"ida", "cat", "all", "def"}),
     ("GET", "/v1/tracks/none", {"ida", "cat", "all", "def"}),
     ("POST", "/v1/tracks", {"cat", "all"}),

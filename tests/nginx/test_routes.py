@@ -9,6 +9,7 @@ METHODS = {
     "/v1/analyze": {"POST"},
     "/v1/identify": {"POST"},
     "/v1/fingerprint": {"POST"},
+    "/v1/monitor": {"POST"},
     "/v1/tracks": {"GET", "HEAD", "POST"},
     "/v1/tracks/some-track": {"GET", "HEAD", "PATCH", "DELETE"},
     "/metrics": {"GET", "HEAD"},
