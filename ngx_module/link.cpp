@@ -10,6 +10,7 @@ namespace {
 
 constexpr ngx_msec_t full_retry_ms = 5;
 constexpr ngx_msec_t trim_every_ms = 5'000;
+constexpr std::uint64_t longest_silence_ns = 3'000'000'000;  // the broker beats every second
 
 }  // namespace
 
@@ -17,8 +18,26 @@ shm::JobId Link::id_of(const Job& job) const noexcept {
     return {memory_ ? memory_->epoch : 0, job.slot, job.generation};
 }
 
-Result<void> Link::check_usable() const noexcept {
-    if (state_ != State::up && now_ms() - down_since_ms_ > patience_ms) {
+bool Link::is_hung() const noexcept {
+    if (state_ != State::up) {
+        return false;
+    }
+    const std::uint64_t beat_ns = memory_->down().heartbeat_ns.load(std::memory_order_relaxed);
+    const std::uint64_t now = now_ns();
+    return now > beat_ns && now - beat_ns > longest_silence_ns;
+}
+
+Result<void> Link::check_usable() noexcept {
+    const bool hung = is_hung();
+    if (hung != told_hung_) {
+        told_hung_ = hung;
+        ngx_log_error(
+            hung ? NGX_LOG_ERR : NGX_LOG_NOTICE, log_, 0,
+            hung ? "sonogate: pool \"%V\": no sign of life of the backend, requests are refused"
+                 : "sonogate: pool \"%V\": the backend is alive again",
+            &pool_.name);
+    }
+    if (hung || (state_ != State::up && now_ms() - down_since_ms_ > patience_ms)) {
         return Errc::backend_unavailable;
     }
     return {};
@@ -179,6 +198,7 @@ void Link::send_job(Job& job) noexcept {
     entry.most_at_once = job.most_at_once;
     entry.job = id_of(job);
     job.sent = true;
+    job.held = false;
     send(entry);
 }
 

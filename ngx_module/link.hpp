@@ -70,6 +70,10 @@ class Link {
     // Counts a request in the shared counters.
     void count(shm::CountedEndpoint endpoint, std::uint16_t status) noexcept;
 
+    // The broker gave no sign of life for three seconds: whoever comes now is refused at once, and
+    // whoever is there keeps its deadline.
+    bool is_hung() const noexcept;
+
     // What the broker publishes; null while there is no link.
     const shm::LinkDown* published() const noexcept;
 
@@ -109,6 +113,8 @@ class Link {
     bool finish(Job& job, const shm::Completion& completion) noexcept;
     bool claim(const shm::Completion& completion, Reply& reply) noexcept;
     void fail(Job& job, const shm::Completion& completion) noexcept;
+    void hold(Job& job) noexcept;
+    static void forget_broker(Job& job) noexcept;
     void expire_waiting() noexcept;
     void forget_sent() noexcept;
 
@@ -125,7 +131,7 @@ class Link {
     void tell_dropped(std::uint32_t slab) noexcept;
     void on_trim() noexcept;
     static void trim(ngx_event_t* event) noexcept;
-    Result<void> check_usable() const noexcept;
+    Result<void> check_usable() noexcept;
     bool somebody_waits() const noexcept;
     shm::JobId id_of(const Job& job) const noexcept;
 
@@ -151,6 +157,8 @@ class Link {
     ngx_msec_t back_off_ms_ = 0;
     std::uint64_t greeting_since_ms_ = 0;
     bool complained_ = false;    // of the present outage
+    bool told_hung_ = false;     // of the present silence
+    bool holds_ = false;         // some job is held, perhaps
     Counts counts_before_ = {};  // counted while there was no link
 };
 

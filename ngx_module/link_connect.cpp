@@ -299,6 +299,9 @@ void Link::on_timer() noexcept {
         if (!outgoing_.empty() || !dropped_slabs_.empty()) {
             flush();
         }
+        if (holds_) {
+            expire_waiting();
+        }
         return;
     }
     expire_waiting();
@@ -313,6 +316,12 @@ void Link::on_readable() noexcept {
         case shm::Received::nothing:
             return;
         case shm::Received::closed:
+            if (state_ == State::up) {
+                drain();  // what it answered before it went
+                if (state_ != State::up) {
+                    return;
+                }
+            }
             go_down("the backend is gone");
             return;
         case shm::Received::lie:

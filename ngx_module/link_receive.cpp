@@ -10,14 +10,16 @@ namespace sonogate::ngx_module {
 
 namespace {
 
-constexpr std::uint64_t patience_after_loss_ms = 5'000;  // of one that a backend died with
+// Of one that a backend died with, or that waits for the successor of one that drains.
+constexpr std::uint64_t patience_after_loss_ms = 5'000;
+constexpr ngx_msec_t look_at_held_ms = 100;
 constexpr std::uint8_t max_resubmissions = 2;
 constexpr std::uint64_t max_result_bytes = 4ULL << 30U;
 constexpr std::size_t max_result_files = 1024;
 
-shm::Completion unavailable() noexcept {
+shm::Completion refusal(Errc why) noexcept {
     shm::Completion out;
-    out.failure.errc = static_cast<std::uint16_t>(Errc::backend_unavailable);
+    out.failure.errc = static_cast<std::uint16_t>(why);
     return out;
 }
 
@@ -82,6 +84,10 @@ bool Link::complete(const shm::Completion& completion) noexcept {
                    ? pending_.find(completion.job.slot, completion.job.generation)
                    : nullptr;
     const bool failed = completion.failure.errc != 0;
+    if (job != nullptr && job->owner != nullptr && failed && completion.again == 1) {
+        hold(*job);
+        return true;
+    }
     if (completion.kind == shm::CompletionKind::done) {
         if (job != nullptr && !failed && job->state != JobState::submitted) {
             return false;
@@ -183,7 +189,27 @@ void Link::fail(Job& job, const shm::Completion& completion) noexcept {
     }
 }
 
+// A daemon that drains takes nothing new. The job waits for the next one, which connects as soon as
+// this one is gone, as it would if it had come a moment later.
+void Link::hold(Job& job) noexcept {
+    if (!job.held) {
+        job.held = true;
+        job.waits_since_ms = now_ms();
+    }
+    forget_broker(job);
+    holds_ = true;
+    schedule(look_at_held_ms);
+}
+
 // ---- the link comes and goes
+
+// What the job has of this broker, the next one does not know: neither ticket nor cache's key.
+void Link::forget_broker(Job& job) noexcept {
+    job.charging = false;
+    job.sent = false;
+    job.submission.flags &=
+        static_cast<std::uint16_t>(~(shm::submission_has_ticket | shm::submission_cacheable));
+}
 
 // The backend is gone: what it had is ours again.
 void Link::forget_sent() noexcept {
@@ -198,32 +224,34 @@ void Link::forget_sent() noexcept {
             pending_.remove(*job);
             continue;
         }
-        job->charging = false;
         job->waits_since_ms = now;
         if (job->state == JobState::submitted && job->sent) {
             ++job->resubmissions;
             job->submission.flags |= shm::submission_resubmitted;
         }
-        // The next daemon knows neither the ticket nor the cache's key.
-        job->submission.flags &=
-            static_cast<std::uint16_t>(~(shm::submission_has_ticket | shm::submission_cacheable));
-        job->sent = false;
+        forget_broker(*job);
     }
 }
 
 // Jobs that waited long enough for a link, or lost it too often.
 void Link::expire_waiting() noexcept {
     const std::uint64_t now = now_ms();
+    holds_ = false;
     for (std::uint32_t slot = 0; slot < pending_.slots(); ++slot) {
         Job* job = pending_.at(slot);
         if (job == nullptr || job->sent || job->state == JobState::idle) {
             continue;
         }
-        const bool lost = job->resubmissions > 0 || job->state == JobState::admitted;
+        const bool lost = job->resubmissions > 0 || job->held || job->state == JobState::admitted;
         const std::uint64_t patience = lost ? patience_after_loss_ms : patience_ms;
         if (job->resubmissions > max_resubmissions || now - job->waits_since_ms > patience) {
-            fail(*job, unavailable());
+            fail(*job, refusal(job->held ? Errc::draining : Errc::backend_unavailable));
+        } else if (job->held && state_ == State::up) {
+            holds_ = true;
         }
+    }
+    if (holds_) {
+        schedule(look_at_held_ms);
     }
 }
 

@@ -53,6 +53,7 @@ struct Job {
     JobState state = JobState::idle;
     bool sent = false;      // on the link as it is now; else as soon as there is one
     bool charging = false;  // a charge is not answered yet: one at a time
+    bool held = false;      // for the successor of a daemon that drains
     std::uint8_t resubmissions = 0;
     JobOwner* owner = nullptr;  // null: the client left
     Slab* slab = nullptr;

@@ -99,6 +99,37 @@ const char* set_deadline(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arg
                : "must be a time above zero and of 7 days at the most";
 }
 
+const char* set_drain_timeout(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
+    return read_time(arguments[0], pool.settings.drain_timeout_ms)
+               ? nullptr
+               : "must be a time above zero and of 7 days at the most";
+}
+
+const char* set_quarantine(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
+    if (view(arguments[0]) == "off") {
+        pool.settings.quarantine_ms = 0;
+        return nullptr;
+    }
+    return read_time(arguments[0], pool.settings.quarantine_ms)
+               ? nullptr
+               : "must be off or a time above zero and of 7 days at the most";
+}
+
+// `off`, or N/TIME.
+const char* set_crash_budget(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
+    const ngx_str_t& text = arguments[0];
+    if (view(text) == "off") {
+        pool.settings.crash_budget = 0;
+        return nullptr;
+    }
+    const std::size_t slash = std::min(view(text).find('/'), text.len);
+    const std::size_t rest = std::min(slash + 1, text.len);
+    return read_number({slash, text.data}, 1'000'000, pool.settings.crash_budget) &&
+                   read_time({text.len - rest, text.data + rest}, pool.settings.crash_budget_ms)
+               ? nullptr
+               : "must be off or a number of workers, a slash and a time above zero";
+}
+
 const char* set_job_memory(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
     return read_size(arguments[0], 16U << 20U, pool.settings.job_memory_bytes)
                ? nullptr
@@ -138,11 +169,14 @@ const char* set_catalog(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> argu
     return nullptr;
 }
 
-constexpr std::array<Setting, 8> settings = {{
+constexpr std::array<Setting, 11> settings = {{
     {"socket", 1, set_socket},
     {"workers", 1, set_workers},
     {"queue", 2, set_queue},
     {"job_deadline", 1, set_deadline},
+    {"drain_timeout", 1, set_drain_timeout},
+    {"quarantine", 1, set_quarantine},
+    {"crash_budget", 1, set_crash_budget},
     {"job_memory", 1, set_job_memory},
     {"upload_memory", 1, set_upload_memory},
     {"result_cache", 2, set_result_cache},

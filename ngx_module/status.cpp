@@ -1,14 +1,12 @@
 // /health and /ready: nginx's own answers, without a round trip.
 #include "ngx_module/request.hpp"
 
-#include "base/clock.hpp"
 #include "ngx_module/text_buffer.hpp"
 
 namespace sonogate::ngx_module {
 
 namespace {
 
-constexpr std::uint64_t heartbeat_limit_ns = 3'000'000'000;
 constexpr std::uint64_t low_disk_bytes = 64U << 20U;
 constexpr std::size_t answer_bytes = 768;
 
@@ -26,16 +24,15 @@ struct Parts {
     std::uint64_t disk_free_bytes = 0;
 };
 
-Parts read_parts(const shm::LinkDown* down) noexcept {
+Parts read_parts(const Link& link) noexcept {
     Parts out;
+    const shm::LinkDown* down = link.published();
     if (down == nullptr) {
         return out;
     }
     constexpr auto relaxed = std::memory_order_relaxed;
-    const std::uint64_t beat = down->heartbeat_ns.load(relaxed);
-    const std::uint64_t now = now_ns();
     out.linked = true;
-    out.hung = now > beat && now - beat > heartbeat_limit_ns;
+    out.hung = link.is_hung();
     out.workers_ready = down->workers_ready.load(relaxed);
     out.workers_wanted = down->workers_wanted.load(relaxed);
     out.librarian = down->librarian.load(relaxed);
@@ -110,7 +107,7 @@ ngx_int_t send_ready(Request& request) noexcept {
     if (room == nullptr) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    const Parts parts = read_parts(link_of(*request.conf->pool).published());
+    const Parts parts = read_parts(link_of(*request.conf->pool));
     const bool ready = all_ready(parts, request.conf->catalog != catalog_off);
     TextBuffer out({room, answer_bytes});
     out.text("{\"ready\":").text(ready ? "true" : "false").text(",");

@@ -66,6 +66,7 @@ struct ChannelIn {
     alignas(cache_line_bytes) Index armed;  // odd while the broker sleeps
     alignas(cache_line_bytes) Counter
         cancelled_number;  // job the child should stop working on, 0 = none
+    Index log_level;       // LogLevel, for the child to follow
     alignas(cache_line_bytes) Job jobs[channel_ring_entries];
     alignas(4096) std::byte arena[channel_arena_bytes];
 };

@@ -185,7 +185,8 @@ struct alignas(cache_line_bytes) Completion {
     AudioFacts audio;
     Text track_id;            // of a created track
     std::uint8_t cached = 0;  // 1: from the result cache, no job ran
-    std::array<std::uint8_t, 21> reserved{};
+    std::uint8_t again = 0;   // 1: refused by a daemon that drains; the next one may be asked
+    std::array<std::uint8_t, 20> reserved{};
 };
 static_assert(sizeof(Completion) == 256 + cache_line_bytes &&
               std::is_trivially_copyable_v<Completion>);
@@ -301,6 +302,9 @@ enum class MessageKind : std::uint32_t {
 
 inline constexpr std::size_t path_bytes = 1024;
 
+// What is logged; `unset`: what the daemon's command line says.
+enum class LogLevel : std::uint16_t { unset = 0, debug, info, warn, error, count_ };
+
 // The pool's settings from nginx.conf; the newest `stamp` wins.
 struct PoolSettings {
     std::uint64_t stamp = 0;    // when the configuration was read, ms since the epoch
@@ -312,11 +316,15 @@ struct PoolSettings {
     std::uint64_t upload_memory_bytes = 1ULL << 30U;
     std::uint64_t result_cache_bytes = 0;  // 0 = no result cache
     std::uint32_t result_cache_ttl_ms = 0;
+    std::uint32_t drain_timeout_ms = 30'000;
+    std::uint32_t quarantine_ms = 600'000;    // 0 = nothing is quarantined
+    std::uint32_t crash_budget = 10;          // workers that one identity may crash …
+    std::uint32_t crash_budget_ms = 600'000;  // … in that time; 0 = any number
+    LogLevel log_level = LogLevel::unset;
     std::uint16_t catalog_bytes = 0;  // length of `catalog`, e.g. "sqlite:catalog.db"
     std::array<char, path_bytes> catalog{};
-    std::array<std::uint8_t, 2> reserved{};
 };
-static_assert(sizeof(PoolSettings) == 1080 && std::is_trivially_copyable_v<PoolSettings>);
+static_assert(sizeof(PoolSettings) == 1096 && std::is_trivially_copyable_v<PoolSettings>);
 
 // nginx worker -> broker, with one descriptor: LinkUp.
 struct Hello {

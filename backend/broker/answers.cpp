@@ -126,25 +126,49 @@ void Jobs::to_librarian(Job& job, const shm::ChannelAnswer& answer) {
     enqueue(job, Lane::librarian);
 }
 
-void Jobs::child_ended(std::uint64_t birth, bool kill) {
-    if (Child* const child = parts_.pool.find(birth); child != nullptr && !kill) {
-        (void)read_answers(*child);  // what it said before it died still counts
-    }
-    const auto child = parts_.pool.take_out(birth, kill);
-    if (!child) {
+void Jobs::child_ended(std::uint64_t birth, Ending how) {
+    Child* const ending = parts_.pool.find(birth);
+    if (ending == nullptr) {
         return;
     }
+    if (how == Ending::closed) {
+        (void)read_answers(*ending);  // what it said before it died still counts
+    }
+    // A librarian that can still hear commits at EOF.
+    const bool librarian = ending->lane == Lane::librarian;
+    const auto child =
+        parts_.pool.take_out(birth, how == Ending::silent || (how != Ending::closed && !librarian));
     if (!child->retiring) {
         spdlog::warn("{} (pid {}) is gone with {} jobs", Pool::name_of(*child), child->pid,
                      child->jobs.size());
     }
     // A worker works on one job, the first, and only where it took it from the ring.
     const bool first_begun = child->channel.untaken() < child->jobs.size();
+    if (first_begun && !librarian) {
+        blame(*jobs_.at(child->jobs.front()), *child, how);
+    }
     for (auto at = child->jobs.rbegin(); at != child->jobs.rend(); ++at) {
         const bool first = *at == child->jobs.front();
-        place_again(*jobs_.at(*at), child->lane == Lane::librarian || (first && first_begun));
+        place_again(*jobs_.at(*at), librarian || (first && first_begun));
     }
     parts_.pool.tick(now_ns());
+}
+
+// Before the job is placed again: whose upload it was is still known.
+void Jobs::blame(const Job& job, const Child& child, Ending how) {
+    if (how == Ending::stuck) {
+        return;
+    }
+    const Blame::Suspect suspect{
+        parts_.blame.quarantine().content_of(job.submission, job.slab.get()),
+        job.submission.caller};
+    if (job.crashes + 1 >= most_workers) {
+        parts_.blame.convict(suspect, Quarantine::deaths_to_hold);
+    } else if (how == Ending::lied) {
+        parts_.blame.convict(suspect, 1);
+    } else if (how == Ending::closed) {
+        parts_.blame.suspect(child.birth, suspect, child.status);
+    }
 }
 
 void Jobs::place_again(Job& job, bool begun) {
@@ -156,7 +180,7 @@ void Jobs::place_again(Job& job, bool begun) {
     const bool librarian = job.lane == Lane::librarian;
     job.crashes += begun ? 1U : 0U;
     job.deaths += 1;
-    if (job.crashes >= (librarian ? most_librarians : 2U) || job.deaths >= most_deaths) {
+    if (job.crashes >= (librarian ? most_librarians : most_workers) || job.deaths >= most_deaths) {
         spdlog::error("request {}: {} with it, and so did the one that tried again",
                       request_name(job.submission),
                       librarian ? "the librarian died" : "a worker died");
@@ -177,7 +201,8 @@ shm::Completion Jobs::completion_of(const Job& job) const {
 }
 
 shm::FailureFacts Jobs::failure_of(Errc code) const {
-    const bool later = code == Errc::overloaded || code == Errc::backend_unavailable;
+    const bool later =
+        code == Errc::overloaded || code == Errc::backend_unavailable || code == Errc::draining;
     return {.errc = static_cast<std::uint16_t>(code),
             .retry_after_s = later ? parts_.scheduler.retry_after_s() : 0U};
 }

@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::uint64_t tick_ns = 50'000'000;          // while jobs are alive
 constexpr std::uint64_t idle_tick_ns = 1'000'000'000;  // the heartbeat
-constexpr std::uint64_t drain_ns = 30'000'000'000;
 constexpr std::uint64_t hello_patience_ns = 10'000'000'000;
 constexpr int most_submissions_a_turn = 64;  // of one link, so that none starves the others
 
@@ -46,16 +45,18 @@ Broker::Broker(BrokerOptions options, UniqueFd listener, UniqueFd zygote, Unique
       signals_(std::move(signals)),
       poller_(std::move(poller)),
       nursery_(std::move(zygote)),
-      pool_(nursery_, poller_, [this](std::uint64_t birth) { child_ready(birth); }),
+      pool_(
+          nursery_, poller_, [this](std::uint64_t birth) { child_ready(birth); },
+          [this](std::uint64_t birth, int status) { blame_.settle(birth, status); }),
       jobs_(
-          {pool_, scheduler_, admission_, metrics_, cache_, settings_},
+          {pool_, scheduler_, admission_, metrics_, cache_, blame_, settings_},
           [this](std::uint64_t epoch) {
               const auto found = open_links_.find(epoch);
               return found == open_links_.end() ? nullptr : found->second;
           },
           [this] { publish_catalog(); }),
       desk_(
-          {jobs_, scheduler_, admission_, metrics_, settings_},
+          {jobs_, scheduler_, admission_, metrics_, blame_, settings_},
           [this](std::uint64_t epoch) {
               const auto found = open_links_.find(epoch);
               return found == open_links_.end() ? nullptr : found->second;
@@ -92,7 +93,7 @@ int Broker::run() {
             tick();
         }
     }
-    spdlog::info("drained");
+    end_drain();
     return 0;
 }
 
@@ -184,7 +185,7 @@ bool Broker::read_children() {
     }
     for (const std::uint64_t birth : liars) {
         spdlog::error("a child lied and is ended");
-        jobs_.child_ended(birth, true);
+        jobs_.child_ended(birth, Jobs::Ending::lied);
         moved = true;
     }
     for (const std::uint64_t birth : idle) {
@@ -258,12 +259,23 @@ void Broker::begin_drain() {
         return;
     }
     spdlog::info("draining: {} jobs to finish", jobs_.count());
-    drain_until_ns_ = now_ns() + drain_ns;
+    drain_until_ns_ = now_ns() + settings_.drain_timeout_ns;
     desk_.drain();
+    publish();  // /ready says so before anybody is refused
+    // Whoever holds the socket too (systemd, scripts/serve) keeps the queue of those that connect
+    // now for our successor.
     poller_.remove(listener_watch_);
     listener_.reset();
-    publish();
     next_tick_ns_ = 0;
+}
+
+void Broker::end_drain() {
+    if (const std::size_t late = jobs_.wanted(); late != 0) {
+        spdlog::warn("{} requests are not finished after drain_timeout and are refused", late);
+        jobs_.give_up();
+        work();  // the answers are on their way before the link closes
+    }
+    spdlog::info("drained");
 }
 
 void Broker::child_ready(std::uint64_t birth) {
@@ -281,12 +293,12 @@ void Broker::child_ready(std::uint64_t birth) {
             }
             break;
         case shm::Received::closed:
-            jobs_.child_ended(birth, false);
+            jobs_.child_ended(birth, Jobs::Ending::closed);
             publish();
             break;
         case shm::Received::lie:
             spdlog::error("{} lied and is ended", Pool::name_of(*child));
-            jobs_.child_ended(birth, true);
+            jobs_.child_ended(birth, Jobs::Ending::lied);
             break;
     }
 }

@@ -14,6 +14,7 @@
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 #include "broker/admission.hpp"
+#include "broker/blame.hpp"
 #include "broker/desk.hpp"
 #include "broker/jobs.hpp"
 #include "broker/link.hpp"
@@ -46,8 +47,8 @@ class Broker {
     static Result<std::unique_ptr<Broker>> create(BrokerOptions options, UniqueFd listener,
                                                   UniqueFd zygote, UniqueFd signals);
 
-    // Serves until a stop signal, then finishes what runs, 30 s at most. The exit status: 0, or 1
-    // where the zygote died.
+    // Serves until a stop signal, then finishes what runs within `drain_timeout`. The exit status:
+    // 0, or 1 where the zygote died.
     int run();
 
   private:
@@ -79,11 +80,13 @@ class Broker {
     bool read_children();
 
     void begin_drain();
+    void end_drain();
 
     // What others read.
     void publish();
     void publish_catalog();
     Snapshot snapshot() const;
+    shm::PartState daemon_state() const;
 
     BrokerOptions options_;
     UniqueFd listener_;
@@ -95,6 +98,7 @@ class Broker {
     Admission admission_;
     Metrics metrics_;
     ResultCache cache_;
+    Blame blame_;
     Pool pool_;
     Jobs jobs_;
     Desk desk_;

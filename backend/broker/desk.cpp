@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/clock.hpp"
+
 namespace sonogate::broker {
 
 namespace {
@@ -82,6 +84,11 @@ void Desk::refuse(Link& link, const shm::Submission& submission, shm::Completion
     if (failure.code == Errc::overloaded || failure.code == Errc::draining) {
         completion.failure.retry_after_s = parts_.scheduler.retry_after_s();
     }
+    if (failure.code == Errc::rate_limited) {
+        const std::uint64_t wait_ns = parts_.blame.budget().wait_ns(submission.caller, now_ns());
+        completion.failure.retry_after_s = static_cast<std::uint32_t>(wait_ns / 1'000'000'000 + 1);
+    }
+    completion.again = failure.code == Errc::draining ? 1 : 0;
     link.answer(completion, {});
 }
 
@@ -94,6 +101,16 @@ void Desk::send_grant(Link& link, const Admission::Grant& grant, Errc errc) {
     link.answer(completion, {});
 }
 
+// False where a worker's job is refused: its sender has crashed too many.
+bool Desk::has_crashes_left(const shm::Submission& submission) const {
+    if (!needs_worker(submission.endpoint) ||
+        parts_.blame.budget().wait_ns(submission.caller, now_ns()) == 0) {
+        return true;
+    }
+    parts_.metrics.count_crash_refusal();
+    return false;
+}
+
 bool Desk::admit(Link& link, const shm::Submission& submission) {
     const auto kind = shm::CompletionKind::admitted;
     if (submission.endpoint >= shm::Endpoint::count_ || parts_.jobs.is_running(submission.job) ||
@@ -103,6 +120,10 @@ bool Desk::admit(Link& link, const shm::Submission& submission) {
     Errc why = refusal(submission.endpoint, submission.need_bytes);
     if (why == Errc::ok && parts_.admission.tickets() >= most_tickets) {
         why = Errc::overloaded;
+    }
+    if (why == Errc::ok && !has_crashes_left(submission)) {
+        refuse(link, submission, kind, {.code = Errc::rate_limited});
+        return true;
     }
     // An upload that a dead backend had admitted already is not turned away for the queue's length.
     if (why != Errc::ok && (why == Errc::draining || submission.charged_bytes == 0)) {
@@ -235,6 +256,9 @@ bool Desk::submit(Link& link, const shm::Submission& submission) {
     const bool may_write = (submission.flags & shm::submission_catalog_write) != 0;
     if (why == Errc::ok && writes_catalog(submission.endpoint) && !may_write) {
         why = Errc::forbidden;
+    }
+    if (why == Errc::ok && !has_crashes_left(submission)) {
+        why = Errc::rate_limited;
     }
     // An answer that is there, or on the way, takes no place in the queue.
     if (why == Errc::ok && !draining_ && parts_.jobs.share(submission, slab)) {

@@ -26,6 +26,7 @@ class Desk {
         Scheduler& scheduler;
         Admission& admission;
         Metrics& metrics;
+        Blame& blame;
         const Settings& settings;
     };
 
@@ -50,6 +51,7 @@ class Desk {
     bool charge(Link& link, const shm::Submission& submission);
     bool give_back(Link& link, const shm::Submission& submission);
     bool submit(Link& link, const shm::Submission& submission);
+    bool has_crashes_left(const shm::Submission& submission) const;
     bool take_slab(Link& link, const shm::Submission& submission, std::shared_ptr<Slab>& slab);
     Errc take_ticket(Link& link, const shm::Submission& submission);
 

@@ -35,6 +35,7 @@ struct Job {
     unsigned crashes = 0;  // workers that may have died of it, or librarians that died with it
     unsigned deaths = 0;   // all children that died with it, those that never began it too
     std::uint64_t estimate_us = 0;
+    std::uint64_t cleared_stamp = 0;  // of the quarantine that did not hold it
 
     std::uint64_t queued_ns = 0;    // since when it waits in this lane
     std::uint64_t deadline_ns = 0;  // as its child was told: the latest of the waiters of then

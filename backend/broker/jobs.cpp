@@ -75,6 +75,11 @@ bool Jobs::dispatch_one(Lane lane) {
         return false;
     }
     Job& job = *jobs_.at(*number);
+    if (lane != Lane::librarian && is_quarantined(job)) {
+        parts_.scheduler.pop(lane);
+        fail(job, Errc::quarantined);
+        return true;
+    }
     const auto handed = hand_over(job, *child);
     if (!handed) {
         if (handed.failure().code == Errc::overloaded || handed.failure().code == Errc::internal) {
@@ -91,6 +96,16 @@ bool Jobs::dispatch_one(Lane lane) {
     child->jobs.push_back(job.number);
     child->backlog_us += job.estimate_us;
     return true;
+}
+
+// Looked at once, and again only after more was put there.
+bool Jobs::is_quarantined(Job& job) {
+    Quarantine& quarantine = parts_.blame.quarantine();
+    if (job.cleared_stamp == quarantine.stamp()) {
+        return false;
+    }
+    job.cleared_stamp = quarantine.stamp();
+    return quarantine.holds(job.submission, job.slab.get(), now_ns());
 }
 
 Result<void> Jobs::hand_over(Job& job, Child& child) {
@@ -207,7 +222,17 @@ void Jobs::tick(std::uint64_t now_ns) {
         }
         spdlog::warn("request {}: its worker does not stop and is ended",
                      request_name(stuck->second->submission));
-        child_ended(stuck->second->child, true);
+        child_ended(stuck->second->child, Ending::stuck);
+    }
+}
+
+void Jobs::give_up() {
+    for (auto at = jobs_.begin(); at != jobs_.end();) {
+        Job& job = *at->second;
+        ++at;  // fail() may erase the job
+        if (!job.waiters.empty()) {
+            fail(job, Errc::draining);
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "broker/admission.hpp"
+#include "broker/blame.hpp"
 #include "broker/estimate.hpp"
 #include "broker/job.hpp"
 #include "broker/link.hpp"
@@ -36,6 +37,7 @@ class Jobs {
         Admission& admission;
         Metrics& metrics;
         ResultCache& cache;
+        Blame& blame;
         const Settings& settings;
     };
 
@@ -44,6 +46,8 @@ class Jobs {
 
     // How long a job whose worker was told to stop may take to do so, before the worker is killed.
     static constexpr std::uint64_t stop_patience_ns = 300'000'000;
+    // Workers that may die of a job.
+    static constexpr unsigned most_workers = 2;
     // Librarians that may die with a job before its client is told.
     static constexpr unsigned most_librarians = 3;
     // Children of any kind: a worker could lie about what it had begun.
@@ -66,17 +70,23 @@ class Jobs {
     bool is_running(const shm::JobId& id) const { return by_place_.contains({id.epoch, id.slot}); }
 
     enum class Read : std::uint8_t { nothing, some, lie };
-    // Takes a child's answers. `lie`: end it with child_ended(…, true).
+    // Takes a child's answers. `lie`: end it with child_ended().
     Read read_answers(Child& child);
 
-    // A child is gone, or has to go (`kill`): its jobs are tried again, or answered.
-    void child_ended(std::uint64_t birth, bool kill);
+    // `closed`: it is gone, or told to go. The others have to be killed: one that lied, one without
+    // a sign of life, and one that does not stop where it was told to.
+    enum class Ending : std::uint8_t { closed, lied, silent, stuck };
+    // A child ends: its jobs are tried again, or answered.
+    void child_ended(std::uint64_t birth, Ending how);
 
     // Hands waiting jobs to whoever is free. True where something moved.
     bool dispatch();
 
     // Deadlines, waits in queues, workers that do not stop.
     void tick(std::uint64_t now_ns);
+
+    // The daemon ends: whoever still waits is told so, whatever becomes of the work.
+    void give_up();
 
     std::size_t count() const noexcept { return jobs_.size(); }
     // Without those that nobody waits for.
@@ -100,6 +110,8 @@ class Jobs {
     void to_librarian(Job& job, const shm::ChannelAnswer& answer);
     void look_at_first(Child& child);
 
+    bool is_quarantined(Job& job);
+    void blame(const Job& job, const Child& child, Ending how);
     void place_again(Job& job, bool begun);
     void stop_work(Job& job);
     void check_time(Job& job, std::uint64_t now_ns);

@@ -131,13 +131,15 @@ void Broker::take_settings(Settings settings) {
     const bool first = settings_.stamp == 0;
     settings_ = std::move(settings);
     scheduler_.set_limits(settings_.queue_jobs, settings_.workers);
+    blame_.quarantine().set_time(settings_.quarantine_ns);
+    blame_.budget().set(settings_.crash_budget, settings_.crash_budget_ns);
     admission_.set_limit(settings_.upload_memory_bytes);
     size_cache();
     if (pool_.apply(settings_) && !first) {
         spdlog::info("the catalog changed: the librarian starts again");
         for (const auto& child : pool_.children()) {
             if (child->lane == Lane::librarian) {
-                jobs_.child_ended(child->birth, false);
+                jobs_.child_ended(child->birth, Jobs::Ending::closed);
                 break;
             }
         }

@@ -97,7 +97,22 @@ void write_pool(Exposition& out, const Snapshot& now) {
                    now.librarian == i ? 1 : 0);
         out.sample("", fmt::format("part=\"catalog\",state=\"{}\"", state_names[i]),
                    now.catalog == i ? 1 : 0);
+        out.sample("", fmt::format("part=\"daemon\",state=\"{}\"", state_names[i]),
+                   now.daemon == i ? 1 : 0);
     }
+}
+
+void write_crashes(Exposition& out, const Snapshot& now, std::uint64_t refusals) {
+    out.single("sonogate_blamed_deaths_total", "counter",
+               "Deaths of workers that counted against a content and an identity.",
+               now.blamed_deaths);
+    out.single("sonogate_quarantined_contents", "gauge",
+               "Contents that killed two workers and are refused for now.", now.quarantined);
+    out.single("sonogate_crash_budget_spent_identities", "gauge",
+               "Identities that crashed too many workers and are refused for now.",
+               now.spent_identities);
+    out.single("sonogate_crash_budget_refusals_total", "counter",
+               "Uploads and jobs refused to them.", refusals);
 }
 
 void write_memory(Exposition& out, const Snapshot& now) {
@@ -188,6 +203,7 @@ std::string Metrics::text(const Snapshot& now) const {
     write_pool(out, now);
     out.single("sonogate_retries_total", "counter", "Jobs given to another worker or librarian.",
                retries_);
+    write_crashes(out, now, crash_refusals_);
     out.single("sonogate_refused_links_total", "counter", "Connections that were turned away.",
                refused_links_);
     write_memory(out, now);

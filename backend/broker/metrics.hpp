@@ -62,6 +62,9 @@ struct Snapshot {
     std::uint32_t workers_wanted = 0;
     std::uint32_t workers_busy = 0;
     std::uint64_t child_deaths = 0;
+    std::uint64_t blamed_deaths = 0;
+    std::uint64_t quarantined = 0;
+    std::uint64_t spent_identities = 0;
     std::uint64_t links = 0;
     std::uint64_t upload_slab_bytes = 0;
     std::uint64_t result_slots_leased = 0;
@@ -88,6 +91,7 @@ struct Snapshot {
     std::uint64_t disk_free_bytes = 0;
     std::uint32_t librarian = 0;
     std::uint32_t catalog = 0;
+    std::uint32_t daemon = 0;
     std::vector<ProcessFigures> processes;
 };
 
@@ -100,6 +104,7 @@ class Metrics {
         stages_[static_cast<std::size_t>(stage)].observe_us(us);
     }
     void count_retry() noexcept { ++retries_; }
+    void count_crash_refusal() noexcept { ++crash_refusals_; }
     void count_refused_link() noexcept { ++refused_links_; }
 
     // The whole exposition.
@@ -109,6 +114,7 @@ class Metrics {
     std::array<std::array<std::uint64_t, errc_count>, shm::endpoint_count> jobs_{};
     std::array<Histogram, static_cast<std::size_t>(StageName::count_)> stages_{};
     std::uint64_t retries_ = 0;
+    std::uint64_t crash_refusals_ = 0;
     std::uint64_t refused_links_ = 0;
 };
 

@@ -112,6 +112,7 @@ void Pool::order(Lane lane, std::uint32_t index, std::uint64_t now_ns) {
                                                .index = index,
                                                .channel = std::move(*channel),
                                                .pidfd = {},
+                                               .status = {},
                                                .born_ns = now_ns,
                                                .jobs = {}});
     const auto watch = poller_.add(child->channel.socket(),
@@ -143,6 +144,11 @@ bool Pool::read_news() {
             case worker::ForkNews::died:
                 if (reply.status != 0) {
                     spdlog::warn("pid {} ended with {}", reply.pid, fate(reply.status));
+                }
+                if (child != nullptr) {
+                    child->status = reply.status;
+                } else {
+                    ended_(reply.birth, reply.status);
                 }
                 break;
             case worker::ForkNews::none:
@@ -224,7 +230,7 @@ std::unique_ptr<Child> Pool::take_out(std::uint64_t birth, bool kill) {
     auto child = std::move(*found);
     children_.erase(found);
     poller_.remove(child->watch);
-    if (kill && child->lane != Lane::librarian && child->pidfd) {
+    if (kill && child->pidfd) {
         ::syscall(SYS_pidfd_send_signal, child->pidfd.get(), SIGKILL, nullptr, 0);
     }
     if (!child->retiring) {

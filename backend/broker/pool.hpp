@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct Child {
     Poller::Watch watch = 0;
     UniqueFd pidfd;
     std::int32_t pid = 0;
+    std::optional<int> status;  // it ended, and its channel does not tell yet
     std::uint64_t born_ns = 0;
     bool retiring = false;  // gets no more jobs, ends when it has none
     std::deque<std::uint64_t> jobs;
@@ -40,9 +42,12 @@ class Pool {
   public:
     // A child's socket is readable. Its answers are read by the caller.
     using Ready = std::function<void(std::uint64_t birth)>;
+    // The wait status of a child that was taken out before it came; one that is still there has it
+    // as `status`.
+    using Ended = std::function<void(std::uint64_t birth, int status)>;
 
-    Pool(Nursery& nursery, Poller& poller, Ready ready)
-        : nursery_(nursery), poller_(poller), ready_(std::move(ready)) {}
+    Pool(Nursery& nursery, Poller& poller, Ready ready, Ended ended)
+        : nursery_(nursery), poller_(poller), ready_(std::move(ready)), ended_(std::move(ended)) {}
 
     static constexpr std::size_t most_jobs_each_worker = 4;
     static constexpr std::uint64_t most_backlog_us = 1'000;
@@ -69,8 +74,8 @@ class Pool {
 
     Child* find(std::uint64_t birth);
 
-    // Takes a child out; its jobs are the caller's to place again. `kill` ends a worker at once; a
-    // librarian always ends by EOF, and commits.
+    // Takes a child out; its jobs are the caller's to place again. Without `kill` it ends
+    // by EOF, and a librarian commits.
     std::unique_ptr<Child> take_out(std::uint64_t birth, bool kill);
 
     const std::vector<std::unique_ptr<Child>>& children() const noexcept { return children_; }
@@ -96,6 +101,7 @@ class Pool {
     Nursery& nursery_;
     Poller& poller_;
     Ready ready_;
+    Ended ended_;
     std::vector<std::unique_ptr<Child>> children_;
     std::vector<Place> places_[lane_count];
     std::uint32_t wanted_ = 0;  // workers of each class

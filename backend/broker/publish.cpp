@@ -38,6 +38,10 @@ std::uint64_t load(const shm::Counter& counter) noexcept {
 
 }  // namespace
 
+shm::PartState Broker::daemon_state() const {
+    return desk_.draining() ? shm::PartState::draining : shm::PartState::ready;
+}
+
 void Broker::publish() {
     const std::uint64_t now = now_ns();
     if (now >= next_disk_ns_) {
@@ -49,8 +53,7 @@ void Broker::publish() {
     }
     const auto librarian = static_cast<std::uint32_t>(pool_.librarian_state());
     const auto catalog = static_cast<std::uint32_t>(pool_.catalog_state());
-    const auto daemon = static_cast<std::uint32_t>(desk_.draining() ? shm::PartState::draining
-                                                                    : shm::PartState::ready);
+    const auto daemon = static_cast<std::uint32_t>(daemon_state());
     for (const auto& [epoch, link] : open_links_) {
         auto& down = link->down();
         store(down.heartbeat_ns, now);
@@ -109,6 +112,10 @@ Snapshot Broker::snapshot() const {
     out.workers_ready = pool_.workers_ready();
     out.workers_wanted = pool_.workers_wanted();
     out.child_deaths = pool_.deaths();
+    const std::uint64_t now = now_ns();
+    out.blamed_deaths = blame_.convictions();
+    out.quarantined = blame_.quarantine().held(now);
+    out.spent_identities = blame_.budget().spent(now);
     out.links = open_links_.size();
     out.upload_used_bytes = admission_.used_bytes();
     out.upload_limit_bytes = admission_.limit_bytes();
@@ -125,6 +132,7 @@ Snapshot Broker::snapshot() const {
     out.disk_free_bytes = disk_free_bytes_;
     out.librarian = static_cast<std::uint32_t>(pool_.librarian_state());
     out.catalog = static_cast<std::uint32_t>(pool_.catalog_state());
+    out.daemon = static_cast<std::uint32_t>(daemon_state());
     const HeapFigures heap = heap_figures();
     out.processes.push_back({"broker", heap.allocated_bytes, heap.resident_bytes});
     for (const auto& child : pool_.children()) {

@@ -66,10 +66,14 @@ Result<Settings> read_settings(const shm::PoolSettings& settings, const std::str
     out.queue_jobs = settings.queue_jobs;
     out.queue_timeout_ns = settings.queue_timeout_ms * ms_ns;
     out.job_deadline_ns = settings.job_deadline_ms * ms_ns;
+    out.drain_timeout_ns = settings.drain_timeout_ms * ms_ns;
     out.job_memory_bytes = settings.job_memory_bytes;
     out.upload_memory_bytes = settings.upload_memory_bytes;
     out.result_cache_bytes = settings.result_cache_bytes;
     out.result_cache_ttl_ns = settings.result_cache_ttl_ms * ms_ns;
+    out.quarantine_ns = settings.quarantine_ms * ms_ns;
+    out.crash_budget = settings.crash_budget;
+    out.crash_budget_ns = settings.crash_budget_ms * ms_ns;
     const std::string_view catalog(settings.catalog.data(), settings.catalog_bytes);
     if (catalog.empty()) {
         return out;

@@ -18,11 +18,15 @@ struct Settings {
     std::uint32_t queue_jobs = 256;
     std::uint64_t queue_timeout_ns = 10'000'000'000;
     std::uint64_t job_deadline_ns = 300'000'000'000;
+    std::uint64_t drain_timeout_ns = 30'000'000'000;
     std::uint64_t job_memory_bytes = 512ULL << 20U;
     std::uint64_t upload_memory_bytes = 1ULL << 30U;
     std::uint64_t result_cache_bytes = 0;  // 0 = none
     std::uint64_t result_cache_ttl_ns = 0;
-    std::string store;  // "sqlite:/absolute/path", empty = no catalog
+    std::uint64_t quarantine_ns = 600'000'000'000;    // 0 = nothing is quarantined
+    std::uint32_t crash_budget = 10;                  // workers that an identity may crash …
+    std::uint64_t crash_budget_ns = 600'000'000'000;  // … in that time; 0 = any number
+    std::string store;                                // "sqlite:/absolute/path", empty = no catalog
 };
 
 inline constexpr std::uint32_t max_workers = 256;

@@ -8,7 +8,7 @@ import time
 import pytest
 import requests
 
-from contract import assert_answer_or_death, assert_job_answer
+from contract import assert_answer_or_death, assert_job_answer, assert_problem
 from load import Load, again_if_reset
 from served import is_running, wait_until
 from sounds import music, noise, tone, wav
@@ -162,16 +162,23 @@ def test_nothing_grows_with_deaths(server):
 
 def test_a_stopped_broker_ends_in_the_contracts_words(serve):
     """SIGSTOP is what a livelock looks like from outside."""
-    server = serve(pool="job_deadline 2s;")
+    server = serve(pool="job_deadline 2s; queue 8 timeout=1s;")
     (broker,) = server.pids("sonogated: broker")
     os.kill(broker, signal.SIGSTOP)
     try:
         answer = server.post("/v1/analyze", data=SHORT, timeout=30)
         assert answer.status_code in (503, 504), answer.text
         assert server.get("/health").status_code == 200
+        # By now its silence is known: who comes is refused at once, where a job may take all of its deadline.
+        assert server.get("/ready").json()["parts"]["link"]["state"] == "hung"
+        began = time.monotonic()
+        for body in (SHORT, LONG):
+            assert_problem(server.post("/v1/analyze", data=body, headers={"Connection": "close"}), 503, "backend-unavailable")
+        assert time.monotonic() - began < 2, "the circuit is closed"
     finally:
         os.kill(broker, signal.SIGCONT)
     wait_until(lambda: server.post("/v1/analyze", data=SHORT).status_code == 200, 20, 0.2)
+    wait_until(server.is_ready)
 
 
 def test_serve_itself_is_killed_and_leaves_no_process(serve):

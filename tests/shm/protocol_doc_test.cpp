@@ -180,6 +180,7 @@ std::vector<Structure> compiled() {
                         SONOGATE_FIELD(Completion, audio),
                         SONOGATE_FIELD(Completion, track_id),
                         SONOGATE_FIELD(Completion, cached),
+                        SONOGATE_FIELD(Completion, again),
                         SONOGATE_FIELD(Completion, reserved),
                     });
     add<CacheEntry>(out, "CacheEntry",
@@ -219,9 +220,13 @@ std::vector<Structure> compiled() {
                           SONOGATE_FIELD(PoolSettings, upload_memory_bytes),
                           SONOGATE_FIELD(PoolSettings, result_cache_bytes),
                           SONOGATE_FIELD(PoolSettings, result_cache_ttl_ms),
+                          SONOGATE_FIELD(PoolSettings, drain_timeout_ms),
+                          SONOGATE_FIELD(PoolSettings, quarantine_ms),
+                          SONOGATE_FIELD(PoolSettings, crash_budget),
+                          SONOGATE_FIELD(PoolSettings, crash_budget_ms),
+                          SONOGATE_FIELD(PoolSettings, log_level),
                           SONOGATE_FIELD(PoolSettings, catalog_bytes),
                           SONOGATE_FIELD(PoolSettings, catalog),
-                          SONOGATE_FIELD(PoolSettings, reserved),
                       });
     add<Welcome>(out, "Welcome",
                  {
@@ -267,6 +272,7 @@ std::vector<Structure> compiled() {
                        SONOGATE_FIELD(ChannelIn, done_head),
                        SONOGATE_FIELD(ChannelIn, armed),
                        SONOGATE_FIELD(ChannelIn, cancelled_number),
+                       SONOGATE_FIELD(ChannelIn, log_level),
                        SONOGATE_FIELD(ChannelIn, jobs),
                        SONOGATE_FIELD(ChannelIn, arena),
                    });

@@ -1,0 +1,103 @@
+"""Audio that kills workers: its content is put away for a time, and its sender runs out of workers to kill."""
+
+import re
+import time
+
+from contract import assert_answer_or_death, assert_job_answer, assert_problem
+from load import Load
+from served import wait_until
+from sounds import noise, wav
+
+FRESH = {"Connection": "close"}
+SLOW = "/v1/analyze?fft_size=65536&hop=2"  # of an upload: 33,000 transforms, so that it is there to be killed
+KEY = "sonogate_concurrency 60 key=$http_x_caller;"
+
+
+def upload(seed):
+    """Noise of one length; only the content differs."""
+    return wav(noise(3, 0.3, seed))
+
+
+def kill_its_workers(server, data, headers=FRESH):
+    """Sends it and kills whoever takes it, until there is an answer."""
+    answers = []
+
+    def work(_):
+        if not answers:
+            answers.append(server.post(SLOW, data=data, headers=headers))
+        time.sleep(0.02)
+
+    with Load(work, 1):
+        deadline = time.monotonic() + 60
+        while not answers and time.monotonic() < deadline:
+            time.sleep(0.1)
+            if 'state="busy"} 0\n' in server.get("/metrics", headers=FRESH).text:
+                continue
+            for pid in server.pids("sonogated: worker"):
+                try:
+                    server.kill(pid)
+                except ProcessLookupError:
+                    pass
+    return answers[0]
+
+
+def metric(server, name):
+    return float(re.search(rf"^{name} (\S+)$", server.get("/metrics", headers=FRESH).text, re.MULTILINE)[1])
+
+
+def test_content_that_killed_two_workers_is_put_away_for_a_time(serve):
+    server = serve(pool="workers 1; quarantine 4s;", location="sonogate_max_body 64m;")
+    bad, good = upload(1), upload(2)
+    assert_problem(kill_its_workers(server, bad), 502, "worker-crashed")
+    began = time.monotonic()
+    # As a part of a form, under another name, to another endpoint: it is the content that counts.
+    assert_problem(server.post("/v1/analyze", data=bad, headers=FRESH), 422, "quarantined")
+    assert_problem(server.post("/v1/fingerprint", files={"file": ("innocent.wav", bad)}, headers=FRESH), 422, "quarantined")
+    assert metric(server, "sonogate_quarantined_contents") == 1
+    assert_job_answer(server.post("/v1/analyze", data=good, headers=FRESH), "analyze")
+    assert time.monotonic() - began < 3, "too slow a machine to say anything about a time"
+    wait_until(lambda: server.post("/v1/analyze", data=bad, headers=FRESH).status_code == 200, 10, 0.5)
+    assert metric(server, "sonogate_quarantined_contents") == 0
+    assert metric(server, 'sonogate_jobs_total{endpoint="analyze",outcome="quarantined"}') >= 1
+
+
+def test_a_single_kill_9_puts_nothing_away(serve):
+    server = serve(pool="workers 1;", location="sonogate_max_body 64m;")
+    data = upload(1)
+    for _ in range(3):
+        answers = []
+        with Load(lambda _: (answers or answers.append(server.post("/v1/analyze?fft_size=65536&hop=64", data=data, headers=FRESH)), time.sleep(0.02)), 1):
+            wait_until(lambda: answers or 'state="busy"} 1\n' in server.get("/metrics", headers=FRESH).text)
+            for pid in server.pids("sonogated: worker"):
+                server.kill(pid)
+            wait_until(lambda: answers, 60)
+        assert_job_answer(answers[0], "analyze")
+    assert metric(server, "sonogate_quarantined_contents") == 0
+    assert metric(server, "sonogate_blamed_deaths_total") == 0
+
+
+def test_who_keeps_killing_workers_is_told_to_come_back_later(serve):
+    server = serve(pool="workers 1; crash_budget 2/1h;", location=f"sonogate_max_body 64m; {KEY}")
+    villain, neighbour = FRESH | {"X-Caller": "villain"}, FRESH | {"X-Caller": "neighbour"}
+    for seed in (1, 2):
+        assert_problem(kill_its_workers(server, upload(seed), villain), 502, "worker-crashed")
+    for path, body in (("/v1/analyze", upload(3)), ("/v1/identify", upload(4)), ("/v1/analyze", upload(5)[:20_000])):
+        answer = server.post(path, data=body, headers=villain)
+        assert_problem(answer, 429, "rate-limited")
+        assert 0 < int(answer.headers["Retry-After"]) <= 1800
+    # What needs no worker is served, and so are others.
+    assert server.get("/v1/tracks", headers=villain).status_code == 200
+    assert_job_answer(server.post("/v1/analyze", data=upload(3), headers=neighbour), "analyze")
+    assert metric(server, "sonogate_crash_budget_spent_identities") == 1
+    assert metric(server, "sonogate_crash_budget_refusals_total") == 3
+
+
+def test_a_restart_forgives(serve):
+    """Both are of the daemon's memory: a verdict that was wrong does not outlive it."""
+    server = serve(pool="workers 1;", location="sonogate_max_body 64m;")
+    bad = upload(1)
+    assert_answer_or_death(kill_its_workers(server, bad), "analyze")
+    assert_problem(server.post("/v1/analyze", data=bad, headers=FRESH), 422, "quarantined")
+    (broker,) = server.pids("sonogated: broker")
+    server.kill(broker)
+    wait_until(lambda: server.post("/v1/analyze", data=bad, headers=FRESH).status_code == 200, 20, 0.2)
