@@ -4,7 +4,8 @@ For: starting a program in a session of its own, with descriptors handed over as
 it left behind. Not for: deciding when to start again (server.py).
 
 Each child gets PR_SET_PDEATHSIG, so that it ends even when this process is killed with -9, and this process is a
-subreaper, so that whoever loses its parent further down is found here.
+subreaper, so that whoever loses its parent further down is found here. nginx's masters change their parents, so a Guard
+ends them.
 """
 
 import ctypes
@@ -12,7 +13,7 @@ import os
 import signal
 import time
 
-from processes import descendants, running
+from processes import descendants, running, session_members
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 FIRST_PASSED_FD = 3  # SD_LISTEN_FDS_START
@@ -44,6 +45,14 @@ def start(argv, output, listening=None):
     try:
         os.setsid()
         die_with_parent(parent)
+        _become(argv, output, listening)
+    finally:
+        os._exit(127)
+
+
+def _become(argv, output, listening=None):
+    """In a child: argv in place of this program."""
+    try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -57,8 +66,64 @@ def start(argv, output, listening=None):
         os.execvpe(argv[0], argv, environment)
     except OSError as error:
         os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
+
+
+def start_master(argv, output, is_up, guard):
+    """Starts nginx through a process in between, and gives the pid of that: it ends with 0 once is_up(pid of nginx), which
+    is our own child from then on, or as nginx does before. nginx takes USR2 for one of an upgrade that is under way, and
+    ignores it, unless its parent is another by then than at its start; with `daemon off` nothing else would change it."""
+    parent = os.getpid()
+    between = os.fork()
+    if between:
+        guard.watch(between)
+        return between
+    code = 127
+    try:
+        os.setsid()  # which nginx and its successors stay in
+        die_with_parent(parent)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        master = os.fork()
+        if master == 0:
+            _become(argv, output)
+            os._exit(127)
+        code = 0
+        while not is_up(master):
+            ended, status = os.waitpid(master, os.WNOHANG)
+            if ended:
+                code = abs(os.waitstatus_to_exitcode(status)) or 1
+                break
+            time.sleep(0.01)
     finally:
-        os._exit(127)
+        os._exit(code)
+
+
+class Guard:
+    """A process that outlives this one for a moment, to end the sessions that it was told of."""
+
+    def __init__(self):
+        reading, self.writing = os.pipe()
+        if os.fork():
+            os.close(reading)
+            return
+        try:
+            os.setsid()
+            os.close(self.writing)
+            told = b""
+            while part := os.read(reading, 4096):
+                told += part
+            sessions = {int(line) for line in told.split()}
+            for number, seconds in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 1.0)):
+                deadline = time.monotonic() + seconds
+                for pid in session_members(sessions):
+                    send(pid, number)
+                while any(session_members(sessions)) and time.monotonic() < deadline:
+                    time.sleep(0.02)
+        finally:
+            os._exit(0)
+
+    def watch(self, session):
+        os.write(self.writing, f"{session}\n".encode())
 
 
 def reap():

@@ -19,6 +19,16 @@ def running():
                 yield int(name), int(parent)
 
 
+def session_members(sessions):
+    """The pids of processes in those sessions that have not ended."""
+    for pid, _ in running():
+        try:
+            if os.getsid(pid) in sessions:
+                yield pid
+        except ProcessLookupError:
+            continue
+
+
 def descendants(root):
     """The pids below `root`, ended ones left out."""
     children = {}

@@ -7,6 +7,7 @@ restarted keeps the socket's inode, and no connection attempt is refused meanwhi
 import fcntl
 import glob
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -58,9 +59,9 @@ class Service:
 
 
 class Server:
-    def __init__(self, conf_path, state, port, build, nginx="nginx"):
+    def __init__(self, conf_path, state, port, build):
         self.conf_path, self.state, self.port, self.build = os.path.abspath(conf_path), state, port, build
-        self.nginx_binary = nginx
+        self.nginx_binary = shutil.which("nginx") or "nginx"  # a path: after USR2 nginx runs what it was called by
         self.services, self.sockets = [], {}  # sockets: path -> listening socket
         self.nginx = None
         self.plan = None
@@ -159,7 +160,8 @@ class Server:
 
     def _start_nginx(self):
         output = self._log("nginx.out")
-        self.nginx = Service("nginx", lambda: children.start(self._nginx_argv(), output))
+        guard = children.Guard()
+        self.nginx = Service("nginx", lambda: children.start_master(self._nginx_argv(), output, _is_nginx_master, guard))
         self.nginx.start()
         self.services.append(self.nginx)
 
@@ -242,7 +244,7 @@ class Server:
                 service.start()
 
     def _successor_of_nginx(self):
-        """The new master after a binary upgrade (USR2, QUIT), which is our child once the old one is gone."""
+        """The master itself, once it is up and our own child; the new one after a binary upgrade (USR2, QUIT)."""
         try:
             with open(self._in(self.plan.pid_path), encoding="ascii") as file:
                 pid = int(file.read())
