@@ -53,6 +53,7 @@ add_library(ngx_http_sonogate_module MODULE
     ngx_module/request.cpp ngx_module/result_cache.cpp ngx_module/security_headers.cpp ngx_module/status.cpp
     ngx_module/upload.cpp ngx_module/variables.cpp)
 target_link_libraries(ngx_http_sonogate_module PRIVATE ngx_parts shm nginx_headers OpenSSL::Crypto sonogate_flags)
-target_compile_options(ngx_http_sonogate_module PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti>)
+target_compile_options(ngx_http_sonogate_module PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti
+    -fvisibility=hidden>)
 set_target_properties(ngx_http_sonogate_module PROPERTIES
     PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/modules)

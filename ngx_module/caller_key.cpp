@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "ngx_module/key_hash.hpp"
+#include "ngx_module/request.hpp"
+
 namespace sonogate::ngx_module {
 
 namespace {
@@ -20,6 +23,7 @@ bool CallerKey::compile(ngx_conf_t* cf, std::string_view source) noexcept {
     if (words.data == nullptr) {
         return false;
     }
+    is_identity = source == default_caller_key;
     if (source.starts_with('$') && is_name(source.substr(1))) {
         ngx_str_t name{words.len - 1, words.data + 1};
         variable = ngx_http_get_variable_index(cf, &name);
@@ -51,6 +55,19 @@ bool CallerKey::read(ngx_http_request_t* r, std::string_view& out) const noexcep
     if (value->not_found == 0) {
         out = {reinterpret_cast<const char*>(value->data), value->len};
     }
+    return true;
+}
+
+bool CallerKey::hash(Request& request, std::uint64_t& out) const noexcept {
+    if (is_identity) {
+        out = request.identity_hash();
+        return true;
+    }
+    std::string_view text;
+    if (!read(request.r, text)) {
+        return false;
+    }
+    out = hash_of_key(text);
     return true;
 }
 

@@ -7,7 +7,10 @@
 
 namespace sonogate::ngx_module {
 
+class Request;
+
 struct CallerKey {
+    bool is_identity = false;        // $sonogate_identity: known without nginx's variables
     ngx_int_t variable = NGX_ERROR;  // its index where the text is one variable and nothing else
     ngx_http_complex_value_t text{};
 
@@ -16,6 +19,9 @@ struct CallerKey {
 
     // Its value for a request; empty where it has none. False where memory is short.
     bool read(ngx_http_request_t* r, std::string_view& out) const noexcept;
+
+    // The hash of its value. False where memory is short.
+    bool hash(Request& request, std::uint64_t& out) const noexcept;
 
     // As `if=` of access_log: a value that is neither empty nor "0".
     bool holds(ngx_http_request_t* r) const noexcept;

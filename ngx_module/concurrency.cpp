@@ -2,14 +2,13 @@
 
 #include <new>
 
-#include "ngx_module/conf.hpp"
 #include "ngx_module/key_hash.hpp"
+#include "ngx_module/request.hpp"
 
 namespace sonogate::ngx_module {
 
 namespace {
 
-constexpr std::uint64_t concurrency_domain = 2;
 constexpr std::string_view key_prefix = "key=";
 
 }  // namespace
@@ -45,17 +44,13 @@ char* set_concurrency(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     return loc.concurrency->key.compile(cf, key) ? NGX_CONF_OK : static_cast<char*>(NGX_CONF_ERROR);
 }
 
-bool set_caller(ngx_http_request_t* r, const Concurrency* concurrency, Job& job) noexcept {
+bool set_caller(Request& request, Job& job) noexcept {
+    const Concurrency* concurrency = request.conf->concurrency;
     if (concurrency == nullptr || concurrency->most_at_once == 0) {
         return true;
     }
-    std::string_view key;
-    if (!concurrency->key.read(r, key)) {
-        return false;
-    }
-    job.caller = hash_of_key(key, concurrency_domain);
     job.most_at_once = concurrency->most_at_once;
-    return true;
+    return concurrency->key.hash(request, job.caller);
 }
 
 }  // namespace sonogate::ngx_module

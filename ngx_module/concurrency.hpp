@@ -18,6 +18,6 @@ struct Concurrency {
 char* set_concurrency(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
 
 // Writes into the job whose it is. False where memory is short.
-bool set_caller(ngx_http_request_t* r, const Concurrency* concurrency, Job& job) noexcept;
+bool set_caller(Request& request, Job& job) noexcept;
 
 }  // namespace sonogate::ngx_module

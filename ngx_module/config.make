@@ -7,7 +7,7 @@ esac
 
 cat << END >> $NGX_MAKEFILE
 
-$NGX_OBJS/addon/ngx_module/%.o: CFLAGS += -std=c++20 -fno-exceptions -fno-rtti -fvisibility-inlines-hidden
+$NGX_OBJS/addon/ngx_module/%.o: CFLAGS += -std=c++20 -fno-exceptions -fno-rtti -fvisibility=hidden
 $NGX_OBJS/addon/base/%.o: CFLAGS += -std=c++20 -fno-exceptions -fno-rtti
 $NGX_OBJS/addon/shm/%.o: CFLAGS += -std=c++20
 $NGX_OBJS/addon/ngx_module/content_hash_any.o: CFLAGS += -fno-strict-aliasing

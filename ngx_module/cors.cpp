@@ -121,13 +121,6 @@ const char* check(const CorsConf& cors) noexcept {
     return cors.any_origin || cors.origins.nelts > 0 ? nullptr : "names no origin";
 }
 
-// Null where there is none or, what no browser does, several.
-const ngx_table_elt_t* only_origin(ngx_http_request_t* r) noexcept {
-    const ngx_table_elt_t* header = find_request_header(r, "origin");
-    return header == nullptr || find_request_header(r, "origin", header) != nullptr ? nullptr
-                                                                                    : header;
-}
-
 bool is_listed(const CorsConf& conf, std::string_view origin) noexcept {
     const auto* first = static_cast<const OriginPattern*>(conf.origins.elts);
     return std::any_of(first, first + conf.origins.nelts,
@@ -181,11 +174,17 @@ Cors decide_cors(ngx_http_request_t* r, const CorsConf* conf) noexcept {
     if (conf == nullptr) {
         return {};
     }
-    Cors out{.conf = conf};
-    const ngx_table_elt_t* origin = only_origin(r);
-    out.origin = origin == nullptr ? std::string_view{} : view(origin->value);
-    out.allowed = conf->any_origin || (origin != nullptr && is_listed(*conf, out.origin));
-    out.preflight = r->method == NGX_HTTP_OPTIONS && find_request_header(r, "origin") != nullptr &&
+    Cors out{.conf = conf, .allowed = conf->any_origin};
+    const ngx_table_elt_t* origin = find_request_header(r, "origin");
+    if (origin == nullptr) {
+        return out;
+    }
+    // No browser sends several: they are nobody's.
+    if (find_request_header(r, "origin", origin) == nullptr) {
+        out.origin = view(origin->value);
+        out.allowed = out.allowed || is_listed(*conf, out.origin);
+    }
+    out.preflight = r->method == NGX_HTTP_OPTIONS &&
                     find_request_header(r, "access-control-request-method") != nullptr;
     return out;
 }

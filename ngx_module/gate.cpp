@@ -136,7 +136,7 @@ ngx_int_t Request::answer_preflight() noexcept {
 ngx_int_t Request::ask_for_ticket(std::uint64_t need_bytes) noexcept {
     link_ = &link_of(*conf->pool);
     job_ = &link_->begin(*this);
-    if (!set_caller(r, conf->concurrency, *job_)) {
+    if (!set_caller(*this, *job_)) {
         return refuse(Errc::internal);
     }
     stage = Stage::admission;
@@ -161,7 +161,7 @@ ngx_int_t Request::content() noexcept {
     link_ = &link_of(*conf->pool);
     if (job_ == nullptr) {
         job_ = &link_->begin(*this);
-        if (!set_caller(r, conf->concurrency, *job_)) {
+        if (!set_caller(*this, *job_)) {
             return refuse(Errc::internal);
         }
     }

@@ -76,26 +76,8 @@ bool AnswerHeaders::any_of_theirs(std::string_view name, Matches&& matches) cons
     return false;
 }
 
-bool AnswerHeaders::is_set(std::string_view name) const noexcept {
+bool AnswerHeaders::is_among_theirs(std::string_view name) const noexcept {
     return any_of_theirs(name, [](const ngx_table_elt_t&) { return true; });
-}
-
-void AnswerHeaders::add(std::string_view name, std::string_view value) noexcept {
-    auto* header = static_cast<ngx_table_elt_t*>(ngx_list_push(&r_->headers_out.headers));
-    if (header == nullptr) {
-        failed_ = true;
-        return;
-    }
-    std::memset(header, 0, sizeof(*header));
-    header->hash = 1;
-    header->key = borrowed(name);
-    header->value = borrowed(value);
-}
-
-void AnswerHeaders::set(std::string_view name, std::string_view value) noexcept {
-    if (!is_set(name)) {
-        add(name, value);
-    }
 }
 
 void AnswerHeaders::set_copy(std::string_view name, std::string_view value) noexcept {

@@ -19,9 +19,8 @@ bool make_key_secret() noexcept {
     return secret[0] != 0 || ::getrandom(secret.data(), sizeof(secret), 0) == sizeof(secret);
 }
 
-std::uint64_t hash_of_key(std::string_view key, std::uint64_t domain) noexcept {
-    const std::array<std::uint64_t, 2> words = {secret[0], secret[1] ^ domain};
-    return SipHash13C(words.data(), key.data(), key.size());
+std::uint64_t hash_of_key(std::string_view key) noexcept {
+    return SipHash13C(secret.data(), key.data(), key.size());
 }
 
 }  // namespace sonogate::ngx_module

@@ -4,7 +4,7 @@
 // can choose a key that shares another's word. The secret is the master's and its workers', and
 // survives a reload as the counters do.
 //
-// For: rate.cpp, concurrency.cpp. Not for: content.
+// For: caller_key.cpp. Not for: content.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,6 @@ namespace sonogate::ngx_module {
 // Makes the secret where there is none. Once, before workers are forked. False: no random bytes.
 bool make_key_secret() noexcept;
 
-// `domain` tells apart what the hash is for.
-std::uint64_t hash_of_key(std::string_view key, std::uint64_t domain) noexcept;
+std::uint64_t hash_of_key(std::string_view key) noexcept;
 
 }  // namespace sonogate::ngx_module

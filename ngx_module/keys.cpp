@@ -205,13 +205,7 @@ const Key* key_of(ngx_http_request_t* r) noexcept {
     if (request == nullptr) {
         return conf.keys != nullptr ? caller_of(r, *conf.keys).key : nullptr;
     }
-    // An error page has no keys of its own: there the key is what it was.
-    return conf.keys != nullptr ? request->caller(*conf.keys).key : request->known_caller().key;
-}
-
-ngx_str_t identity_of(ngx_http_request_t* r) noexcept {
-    const Key* key = key_of(r);
-    return key != nullptr ? key->name : r->connection->addr_text;
+    return request->key();
 }
 
 Errc check_key(Request& request) noexcept {

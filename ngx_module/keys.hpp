@@ -42,9 +42,6 @@ Caller caller_of(ngx_http_request_t* r, const KeyTable& table) noexcept;
 // The key of a request, in any location; null where it has none that counts.
 const Key* key_of(ngx_http_request_t* r) noexcept;
 
-// The key's name, else the address. What rates and concurrency count by.
-ngx_str_t identity_of(ngx_http_request_t* r) noexcept;
-
 // PREACCESS: ok, unauthenticated or forbidden, where nothing that comes later can overrule a key.
 Errc check_key(Request& request) noexcept;
 

@@ -5,14 +5,11 @@
 #include <new>
 
 #include "base/clock.hpp"
-#include "ngx_module/key_hash.hpp"
 #include "ngx_module/request.hpp"
 
 namespace sonogate::ngx_module {
 
 namespace {
-
-constexpr std::uint64_t rate_domain = 1;
 
 Ticks now_ticks() noexcept {
     return static_cast<Ticks>(now_ns() / tick_ns);
@@ -66,12 +63,7 @@ std::string_view name_of(RateStatus status) noexcept {
 // ---- which windows the request is in
 
 // Of a zone's windows of one unit and period the first whose condition holds is in force.
-bool RequestRates::add(ngx_http_request_t* r, const RateRule& rule) noexcept {
-    std::uint64_t key = 0;
-    const bool known = count_ != 0 && applied_[count_ - 1].rule->zone == rule.zone;
-    if (known) {
-        key = applied_[count_ - 1].key;
-    }
+bool RequestRates::add(Request& request, const RateRule& rule) noexcept {
     for (const Applied& other : rule.may_repeat ? applied() : std::span<Applied>()) {
         if (other.rule->zone == rule.zone && other.rule->window.unit == rule.window.unit &&
             other.rule->window.period_s == rule.window.period_s &&
@@ -79,17 +71,17 @@ bool RequestRates::add(ngx_http_request_t* r, const RateRule& rule) noexcept {
             return true;
         }
     }
-    if (!known) {
-        std::string_view text;
-        if (!rule.zone->key.read(r, text)) {
-            return false;
-        }
-        key = hash_of_key(text, rate_domain);
-    }
     if (count_ == most_rates) {
         return false;
     }
-    new (&applied_[count_++]) Applied{&rule, key, {}, 0};
+    Applied& one = applied_[count_];
+    one.rule = &rule;
+    if (count_ != 0 && applied_[count_ - 1].rule->zone == rule.zone) {
+        one.key = applied_[count_ - 1].key;
+    } else if (!rule.zone->key.hash(request, one.key)) {
+        return false;
+    }
+    ++count_;
     return true;
 }
 
@@ -118,7 +110,7 @@ bool RequestRates::apply_policy(Request& request, const RateRule& rule) noexcept
                    other.rule->window.period_s == window->period_s;
         });
         made->name = unique_rate_name(r->pool, *window, *rule.zone, taken);
-        if (made->name.data == nullptr || !add(r, *made)) {
+        if (made->name.data == nullptr || !add(request, *made)) {
             return false;
         }
     }
@@ -129,7 +121,7 @@ bool RequestRates::apply(Request& request, const RateRule& rule) noexcept {
     if (rule.condition != nullptr && !rule.condition->holds(request.r)) {
         return true;
     }
-    return rule.policy == nullptr ? add(request.r, rule) : apply_policy(request, rule);
+    return rule.policy == nullptr ? add(request, rule) : apply_policy(request, rule);
 }
 
 bool RequestRates::collect(Request& request) noexcept {
@@ -144,9 +136,6 @@ bool RequestRates::collect(Request& request) noexcept {
         if (!apply(request, rule)) {
             return false;
         }
-    }
-    for (Applied& one : applied()) {
-        one.key = key_of_window(one.key, *one.rule);
     }
     return true;
 }
@@ -193,6 +182,7 @@ bool RequestRates::look(const Request& request) noexcept {
     const Ticks now = now_ticks();
     for (Applied& one : applied()) {
         const RateRule& rule = *one.rule;
+        one.key = key_of_window(one.key, rule);
         one.now = now;
         one.place = rule.table->find(one.key, now);
         const std::uint64_t need = need_of(request, rule.window.unit);

@@ -24,7 +24,7 @@ class RequestRates {
   public:
     struct Applied {
         const RateRule* rule = nullptr;
-        std::uint64_t key = 0;
+        std::uint64_t key = 0;  // the zone's, then its window's
         RateTable::Place place;
         Ticks now = 0;  // of the place
     };
@@ -53,7 +53,7 @@ class RequestRates {
   private:
     bool apply(Request& request, const RateRule& rule) noexcept;
     bool apply_policy(Request& request, const RateRule& rule) noexcept;
-    bool add(ngx_http_request_t* r, const RateRule& rule) noexcept;
+    bool add(Request& request, const RateRule& rule) noexcept;
     bool collect(Request& request) noexcept;
     bool look(const Request& request) noexcept;
     bool charge(const Request& request) noexcept;

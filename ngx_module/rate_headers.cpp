@@ -5,7 +5,10 @@ namespace sonogate::ngx_module {
 namespace {
 
 void begin_item(bool first, std::string_view name, TextBuffer& out) noexcept {
-    out.text(first ? "\"" : ",\"").text(name);
+    if (!first) {
+        out.text(",");
+    }
+    out.text("\"").text(name);
 }
 
 std::uint64_t left_of(const ToldRate& rate) noexcept {

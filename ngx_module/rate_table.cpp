@@ -37,7 +37,7 @@ RateTable::Place RateTable::find(std::uint64_t key, Ticks now) const noexcept {
     for (std::size_t way = 0; way < ways; ++way) {
         const std::uint64_t seen = set[way].load(std::memory_order_relaxed);
         const Ticks ahead = ahead_of(seen, now);
-        if ((seen & ~time_mask) == tag) {
+        if ((seen ^ tag) <= time_mask) {
             return {&set[way], seen, std::max<Ticks>(ahead, 0)};
         }
         if (ahead < least_ahead) {

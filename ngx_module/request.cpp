@@ -2,6 +2,7 @@
 
 #include "base/clock.hpp"
 #include "ngx_module/headers.hpp"
+#include "ngx_module/key_hash.hpp"
 #include "ngx_module/problem.hpp"
 #include "ngx_module/random.hpp"
 #include "ngx_module/refusal_log.hpp"
@@ -96,6 +97,23 @@ const Caller& Request::caller(const KeyTable& table) noexcept {
         caller_ = caller_of(r, table);
     }
     return caller_;
+}
+
+const Key* Request::key() noexcept {
+    const KeyTable* table = loc_conf_of(r)->keys;
+    // An error page has no keys of its own: there the key is what it was.
+    return table != nullptr ? caller(*table).key : caller_.key;
+}
+
+// A name of the key file and an address stay where they are, so their place tells them apart.
+std::uint64_t Request::identity_hash() noexcept {
+    const Key* known = key();
+    const ngx_str_t& who = known != nullptr ? known->name : r->connection->addr_text;
+    if (hashed_identity_ != who.data) {
+        hashed_identity_ = who.data;
+        identity_hash_ = hash_of_key(view(who));
+    }
+    return identity_hash_;
 }
 
 void Request::leave_job() noexcept {

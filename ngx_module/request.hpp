@@ -62,6 +62,11 @@ class Request final : public JobOwner {
     // … as it was asked last.
     const Caller& known_caller() const noexcept { return caller_; }
 
+    // The key that counts where the request is; null where it has none.
+    const Key* key() noexcept;
+    // The hash of $sonogate_identity; made once for rates and concurrency.
+    std::uint64_t identity_hash() noexcept;
+
     void on_grant() noexcept override;
     void on_reply(Reply reply) noexcept override;
     void on_failure(const shm::Completion& completion) noexcept override;
@@ -126,6 +131,8 @@ class Request final : public JobOwner {
     ngx_msec_t paused_since_ms_ = 0;
     bool body_taken_ = false;
     Caller caller_;
+    const u_char* hashed_identity_ = nullptr;  // whose hash identity_hash_ is
+    std::uint64_t identity_hash_ = 0;
 };
 
 // What the request asks for, before anything was checked.

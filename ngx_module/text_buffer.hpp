@@ -9,6 +9,7 @@
 #include <cstring>
 #include <span>
 #include <string_view>
+#include <system_error>
 
 namespace sonogate::ngx_module {
 
@@ -29,9 +30,14 @@ class TextBuffer {
     }
 
     TextBuffer& number(std::uint64_t value) noexcept {
-        char digits[24];
-        const auto end = std::to_chars(digits, digits + sizeof(digits), value).ptr;
-        return text({digits, static_cast<std::size_t>(end - digits)});
+        char* const end = out_.data() + out_.size();
+        const auto [to, error] = std::to_chars(out_.data() + size_, end, value);
+        if (error != std::errc{}) {
+            fits_ = false;
+            return *this;
+        }
+        size_ = static_cast<std::size_t>(to - out_.data());
+        return *this;
     }
 
     // Microseconds as milliseconds with three decimals: 12.345.
