@@ -1,5 +1,6 @@
 // sonogated: the daemon behind nginx. Read it top-down: options, roles, listen, serve, drain.
-// `sonogated key add` is a command of its own, and starts nothing.
+// `sonogated key`, `catalog` and `enrol` are commands of their own (commands.hpp), and start
+// nothing.
 #include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -21,7 +22,7 @@
 #include "broker/broker.hpp"
 #include "broker/listener.hpp"
 #include "broker/users.hpp"
-#include "keys/add.hpp"
+#include "commands.hpp"
 #include "librarian/run.hpp"
 #include "worker/run.hpp"
 #include "worker/title.hpp"
@@ -50,18 +51,6 @@ void declare(CLI::App& app, Options& options) {
     app.add_option("--log-level", options.log_level, "debug, info, warn or error")
         ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
     app.set_version_flag("--version", "sonogated " SONOGATE_VERSION);
-}
-
-CLI::App* declare_key_add(CLI::App& app, keys::AddOptions& options) {
-    CLI::App* key = app.add_subcommand("key", "The keys that sonogate_keys reads");
-    CLI::App* add = key->require_subcommand(1)->add_subcommand(
-        "add", "Makes a key, prints it, and adds its SHA-256 to a file");
-    add->add_option("name", options.name, "Whose it is: $sonogate_identity")->required();
-    add->add_option("--file", options.file, "The key file; without it the line is printed");
-    add->add_option("--roles", options.roles, "Comma list of analyze, identify, catalog, ops")
-        ->capture_default_str();
-    add->add_option("--rate", options.rate_class, "Its rate class: $sonogate_rate_class");
-    return add;
 }
 
 void open_log(const Options& options) {
@@ -125,12 +114,11 @@ int serve(const Options& options, broker::Listener listener, UniqueFd zygote) {
 int run(int argc, char** argv) {
     Options options;
     CLI::App app("The audio backend behind ngx_http_sonogate_module.");
-    keys::AddOptions key;
     declare(app, options);
-    const CLI::App* key_add = declare_key_add(app, key);
+    Commands commands(app);
     CLI11_PARSE(app, argc, argv);
-    if (key_add->parsed()) {
-        return keys::add(key);
+    if (const auto status = commands.run()) {
+        return *status;
     }
     if (options.state.empty()) {
         return app.exit(CLI::RequiredError("--state"));

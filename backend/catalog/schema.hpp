@@ -1,6 +1,7 @@
 // The shape of the store in SQLite, and how older shapes become the present one.
 //
-// For: catalog/sqlite_store.cpp and its tests. Not for: what the columns mean (track.hpp).
+// For: catalog/sqlite_store.cpp, snapshot/, and their tests. Not for: what the columns mean
+// (track.hpp).
 #pragma once
 
 #include <cstdint>

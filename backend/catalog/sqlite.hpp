@@ -1,6 +1,6 @@
 // SQLite's C interface with owners and Result: a connection, a statement.
 //
-// For: catalog/sqlite_store.cpp. Not for: what is stored.
+// For: catalog/sqlite_store.cpp, and snapshot/, which reads the same file. Not for: what is stored.
 #pragma once
 
 #include <sqlite3.h>

@@ -2,9 +2,9 @@
 // into the next, with words over them, and some come twice.
 //
 // Idea: windows of 20 s are searched one after the other, each as a clip in which several plays may
-// lie. Where a play runs, its track's clock tells what must be heard in the next window: that is one
-// hypothesis and not a million, so it is believed on far less evidence, and costs no search for a
-// speed. Sightings of a track that agree on its clock are one play. Begin and end are looked for
+// lie. Where a play runs, its track's clock tells what must be heard in the next window: that is
+// one hypothesis and not a million, so it is believed on far less evidence, and costs no search for
+// a speed. Sightings of a track that agree on its clock are one play. Begin and end are looked for
 // peak by peak (fingerprint/extent.hpp) around the first and the last sighting.
 //
 // Then neighbours are merged: the same track, the same clock, and between them a few seconds in
@@ -14,9 +14,9 @@
 // edition of the recording, a sample, the same loop earlier in the track) is left out.
 //
 // Cost: a plain search a window, 25 ms of a ratio search for each 10 s that nothing explains.
-// Tried and dropped: windows that overlap (twice the cost; what straddles an edge is found in one of
-// the two, and its extent is looked for in both), one search of the whole recording (its candidates
-// an hour deep drown the short plays).
+// Tried and dropped: windows that overlap (twice the cost; what straddles an edge is found in one
+// of the two, and its extent is looked for in both), one search of the whole recording (its
+// candidates an hour deep drown the short plays).
 #include "catalog/timeline.hpp"
 
 #include <algorithm>
@@ -172,10 +172,9 @@ TrackPeaks Timeline::peaks_of(std::uint32_t track) const {
 Timeline::Draft Timeline::draft_of(const Chain& chain, const TrackPeaks& track) const {
     const auto extent = [&](const Sighting& seen) {
         const std::uint32_t first = seen.stretch.first_time;
-        return fingerprint::extent_of(
-            between(first - std::min(first, 2 * window_time),
-                    seen.stretch.last_time + 2 * window_time),
-            track, seen.fit, seen.stretch);
+        return fingerprint::extent_of(between(first - std::min(first, 2 * window_time),
+                                              seen.stretch.last_time + 2 * window_time),
+                                      track, seen.fit, seen.stretch);
     };
     Draft draft{.track = chain.track,
                 .first = chain.first,
@@ -204,8 +203,7 @@ std::vector<Timeline::Draft> Timeline::drafts() const {
 // `drafts` are by track, and in each by time of discovery.
 void Timeline::merge_neighbours(std::vector<Draft>& drafts) const {
     std::sort(drafts.begin(), drafts.end(), [](const Draft& a, const Draft& b) {
-        return a.track != b.track ? a.track < b.track
-                                  : a.stretch.first_time < b.stretch.first_time;
+        return a.track != b.track ? a.track < b.track : a.stretch.first_time < b.stretch.first_time;
     });
     const auto goes_on = [&](const Draft& a, const Draft& b) {
         if (a.track != b.track || !same_clock(a.last.fit, b.first.fit, b.stretch.first_time)) {
@@ -223,8 +221,8 @@ void Timeline::merge_neighbours(std::vector<Draft>& drafts) const {
     std::vector<Draft> out;
     for (const Draft& draft : drafts) {
         // With a loop's other reading between them the neighbour is not the one before.
-        const auto found = std::find_if(out.rbegin(), out.rend(),
-                                        [&](const Draft& before) { return goes_on(before, draft); });
+        const auto found = std::find_if(
+            out.rbegin(), out.rend(), [&](const Draft& before) { return goes_on(before, draft); });
         if (found == out.rend()) {
             out.push_back(draft);
             continue;

@@ -1,7 +1,7 @@
 // What was played when, in a recording of any length: plays with a begin and an end.
 //
-// For: librarian/monitoring.cpp. Not for: short clips, of which every candidate is told (search.hpp):
-// here each moment of sound belongs to the one track that explains it best.
+// For: librarian/monitoring.cpp. Not for: short clips, of which every candidate is told
+// (search.hpp): here each moment of sound belongs to the one track that explains it best.
 #pragma once
 
 #include <cstdint>

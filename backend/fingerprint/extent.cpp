@@ -22,9 +22,9 @@ constexpr double times_chance = 3;
 constexpr int shifts = 8;  // offsets at which chance is counted, on either side
 
 std::span<const Peak> between(std::span<const Peak> clip, Stretch stretch) {
-    const auto first = std::lower_bound(
-        clip.begin(), clip.end(), stretch.first_time,
-        [](const Peak& p, std::uint32_t time) { return p.time < time; });
+    const auto first =
+        std::lower_bound(clip.begin(), clip.end(), stretch.first_time,
+                         [](const Peak& p, std::uint32_t time) { return p.time < time; });
     const auto end =
         std::upper_bound(first, clip.end(), stretch.last_time,
                          [](std::uint32_t time, const Peak& p) { return time < p.time; });
