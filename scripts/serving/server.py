@@ -244,13 +244,10 @@ class Server:
                 service.start()
 
     def _successor_of_nginx(self):
-        """The master itself, once it is up and our own child; the new one after a binary upgrade (USR2, QUIT)."""
-        try:
-            with open(self._in(self.plan.pid_path), encoding="ascii") as file:
-                pid = int(file.read())
-        except (OSError, ValueError):
-            return None
-        return pid if pid in children.orphans({s.pid for s in self.services}) and _is_nginx_master(pid) else None
+        """The master itself, once it is up and our own child; the new one after a binary upgrade (USR2, QUIT). Not by the
+        pid file: where upgrades follow each other closely, that names a later one, which is not our child yet."""
+        ours = children.orphans({s.pid for s in self.services})
+        return min((pid for pid in ours if _is_nginx_master(pid)), default=None)
 
     def _end_orphans(self):
         """Workers of a killed nginx master hold its ports: they go before the next one starts."""

@@ -30,7 +30,7 @@ error_log logs/error.log {log_level};
 events {{ worker_connections 1024; }}
 http {{
     {http}
-    sonogate_pool main {{ socket run/main.sock; catalog sqlite:catalog.db; {pool} }}
+    sonogate_pool main {{ socket run/main.sock; catalog sqlite:{catalog}; {pool} }}
     server {{
         listen 127.0.0.1:8080;
         {listen}
@@ -107,7 +107,7 @@ class Served:
         self.write_conf(**settings)
 
     def write_conf(self, **settings):
-        pieces = {"workers": 2, "log_level": "info", "main": "", "http": "", "pool": "", "listen": "", "server": "", "location": ""}
+        pieces = {"workers": 2, "log_level": "info", "main": "", "http": "", "pool": "", "catalog": "catalog.db", "listen": "", "server": "", "location": ""}
         with open(self.conf_path, "w", encoding="ascii") as file:
             file.write(CONF.format(**(pieces | settings)))
 
