@@ -2,6 +2,7 @@
 
 #include <fftw3.h>
 
+#include <bit>
 #include <mutex>
 #include <new>
 
@@ -9,8 +10,6 @@ namespace sonogate::dsp {
 
 namespace {
 
-constexpr std::size_t max_measured_samples =
-    1U << 16U;  // planning a larger one takes longer than it saves
 constexpr std::size_t max_kept_samples = 1U << 20U;
 
 std::mutex& planner() {
@@ -57,11 +56,12 @@ RealFft& FftPlans::get(std::size_t n) {
     if (const auto found = kept_.find(n); found != kept_.end()) {
         return *found->second;
     }
+    const bool common = std::has_single_bit(n);
     const auto effort =
-        n <= max_measured_samples ? RealFft::Effort::measure : RealFft::Effort::estimate;
+        common && n <= max_measured_samples ? RealFft::Effort::measure : RealFft::Effort::estimate;
     auto made = std::make_unique<RealFft>(n, effort);
     RealFft& out = *made;
-    if (n <= max_kept_samples && (n & (n - 1)) == 0) {
+    if (common && n <= max_kept_samples) {
         kept_.emplace(n, std::move(made));
     } else {
         large_ = std::move(made);

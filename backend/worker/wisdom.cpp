@@ -14,10 +14,9 @@ namespace sonogate::worker {
 
 namespace {
 
-// What analyze takes by default and what fingerprints use, and the sizes between: the ones that
-// are asked for again and again. Larger ones are planned when asked for.
-constexpr std::size_t smallest_common_size = 256;
-constexpr std::size_t largest_common_size = 16384;
+// The smallest fft_size; from here to dsp::max_measured_samples are the sizes that analyze takes by
+// default and fingerprints use, and those between.
+constexpr std::size_t smallest_size = 256;
 
 std::string read_file(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
@@ -45,7 +44,7 @@ void plan_common_transforms(const std::string& state_folder) {
     const std::string kept = read_file(path);
     const bool known = !kept.empty() && dsp::import_wisdom(kept);
     dsp::FftPlans plans;
-    for (std::size_t n = smallest_common_size; n <= largest_common_size; n *= 2) {
+    for (std::size_t n = smallest_size; n <= dsp::max_measured_samples; n *= 2) {
         (void)plans.get(n);
     }
     if (!known && !write_file(path, dsp::export_wisdom())) {
