@@ -52,10 +52,9 @@ void Quarantine::note_deaths(const Content& content, unsigned deaths, std::uint6
 }
 
 bool Quarantine::holds(const shm::Submission& submission, const Slab* slab, std::uint64_t now_ns) {
-    const bool same_size =
-        std::any_of(entries_.begin(), entries_.end(), [&](const auto& known) {
-            return known.first.bytes == submission.audio_bytes && is_held(known.second, now_ns);
-        });
+    const bool same_size = std::any_of(entries_.begin(), entries_.end(), [&](const auto& known) {
+        return known.first.bytes == submission.audio_bytes && is_held(known.second, now_ns);
+    });
     if (!same_size) {
         return false;
     }
@@ -76,9 +75,9 @@ void Quarantine::make_room(std::uint64_t now_ns) {
     if (entries_.size() < most_contents) {
         return;
     }
-    entries_.erase(std::min_element(entries_.begin(), entries_.end(), [](const auto& a, const auto& b) {
-        return a.second.until_ns < b.second.until_ns;
-    }));
+    entries_.erase(std::min_element(
+        entries_.begin(), entries_.end(),
+        [](const auto& a, const auto& b) { return a.second.until_ns < b.second.until_ns; }));
 }
 
 }  // namespace sonogate::broker
