@@ -107,6 +107,13 @@ void inherit_pass(ngx_conf_t* cf, const LocConf& from, LocConf& loc) noexcept {
     }
 }
 
+// The level above a server's has none.
+bool share_api(ngx_conf_t* cf, const LocConf& from, LocConf& loc) noexcept {
+    loc.api = from.api != nullptr ? from.api
+                                  : static_cast<LocConf**>(ngx_pcalloc(cf->pool, sizeof(LocConf*)));
+    return loc.api != nullptr;
+}
+
 char* resolve(ngx_conf_t* cf, LocConf& loc, bool max_body_is_default) noexcept {
     auto* main =
         static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_sonogate_module));
@@ -127,6 +134,9 @@ char* resolve(ngx_conf_t* cf, LocConf& loc, bool max_body_is_default) noexcept {
             cf, loc,
             "has sonogate_catalog write, which needs sonogate_keys; say write open to let "
             "everybody who reaches the location change the catalog");
+    }
+    if (*loc.api == nullptr) {
+        *loc.api = &loc;
     }
     // nginx refuses by this before any phase of ours, and its default is 1m.
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(
@@ -269,6 +279,9 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
         return merged;
     }
     ngx_conf_merge_value(loc.cache, from.cache, 1);
+    if (!share_api(cf, from, loc)) {
+        return conf_error;
+    }
     inherit_pass(cf, from, loc);
     if (loc.pool_name.data == nullptr) {
         return NGX_CONF_OK;

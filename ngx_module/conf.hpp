@@ -35,6 +35,7 @@ struct LocConf {
     ngx_str_t pool_name;  // as written after sonogate_pass; null where there is none
     ngx_str_t where;      // file:line of it
     Pool* pool;
+    LocConf** api;  // the first location of the server with a pool; all levels below it share this
     off_t max_body_bytes;
     Limits limits;
     ngx_msec_t upload_wait_ms;

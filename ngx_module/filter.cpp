@@ -159,17 +159,45 @@ void add_headers(Request& request, AnswerHeaders& headers) noexcept {
     }
 }
 
+// Refused before any phase: a request line or headers that cannot be read, no Host, http on an
+// https port.
+bool has_no_location_yet(const ngx_http_request_t* r) noexcept {
+    return r->valid_location == 0 && r->phase_handler == 0;
+}
+
+bool asked_for_api(const ngx_http_request_t* r) noexcept {
+    const std::string_view sent = view(r->unparsed_uri);
+    return route_of(Method::get, sent.substr(0, sent.find('?'))).counted !=
+           shm::CountedEndpoint::other;
+}
+
+// The request of an answer. Some errors come before any phase of ours: those without a location,
+// nginx's own 413, what a location `return`s. Where a page took one over, nothing tells which
+// location it was but the path. The first of ours in the server speaks for the API then.
+// Null: nothing of ours.
+Request* request_of_answer(ngx_http_request_t* r) noexcept {
+    LocConf& here = *loc_conf_of(r);
+    Request* known = Request::find(r);
+    if (known != nullptr || here.pool != nullptr) {
+        return known != nullptr ? known : Request::of(r, here);
+    }
+    if (!r->error_page && r->err_status < NGX_HTTP_BAD_REQUEST) {
+        return nullptr;
+    }
+    LocConf* api = *here.api;
+    if (api != nullptr && (has_no_location_yet(r) || (r->internal && asked_for_api(r)))) {
+        return Request::of(r, *api);
+    }
+    return here.cors != nullptr ? Request::of(r, here) : nullptr;
+}
+
 ngx_int_t header_filter(ngx_http_request_t* r) {
     if (r != r->main) {
         return next_header_filter(r);
     }
-    const LocConf& conf = *loc_conf_of(r);
-    const bool ours = conf.pool != nullptr;
-    // nginx's 413, and what a location `return`s, come before any phase of ours: where an
-    // error_page took one over, nothing tells where it came from but the CORS setting that both
-    // inherit.
-    const bool error_page = r->err_status >= NGX_HTTP_BAD_REQUEST && conf.cors != nullptr;
-    Request* request = ours || error_page ? Request::of(r) : Request::find(r);
+    const LocConf& here = *loc_conf_of(r);
+    const bool ours = here.pool != nullptr || (has_no_location_yet(r) && *here.api != nullptr);
+    Request* request = request_of_answer(r);
     if (ours && request == nullptr) {
         return NGX_ERROR;
     }

@@ -38,7 +38,7 @@ Request* Request::find(ngx_http_request_t* r) noexcept {
     return request;
 }
 
-Request* Request::of(ngx_http_request_t* r) noexcept {
+Request* Request::of(ngx_http_request_t* r, LocConf& conf) noexcept {
     if (Request* known = find(r); known != nullptr) {
         return known;
     }
@@ -48,18 +48,18 @@ Request* Request::of(ngx_http_request_t* r) noexcept {
         return nullptr;
     }
     // A completion is aligned to a cache line, nginx's pools only to a word.
-    auto* request = new (ngx_align_ptr(memory, alignof(Request))) Request(r);
+    auto* request = new (ngx_align_ptr(memory, alignof(Request))) Request(r, conf);
     cleanup->handler = destroy;
     cleanup->data = request;
     ngx_http_set_ctx(r, request, ngx_http_sonogate_module);
     return request;
 }
 
-Request::Request(ngx_http_request_t* request) noexcept
+Request::Request(ngx_http_request_t* request, LocConf& reached) noexcept
     : r(request),
-      entered(loc_conf_of(request)),
-      cors(decide_cors(request, entered->cors)),
-      conf(loc_conf_of(request)),
+      entered(&reached),
+      cors(decide_cors(request, reached.cors)),
+      conf(&reached),
       route(route_of_request(request)),
       started_us(now_us()) {
     timer_.handler = timer;

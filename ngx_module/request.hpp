@@ -30,7 +30,9 @@ class Request final : public JobOwner {
     virtual ~Request();  // the pool of the request ends it, nobody else
 
     // The request's, made at first need; null where memory is short.
-    static Request* of(ngx_http_request_t* r) noexcept;
+    static Request* of(ngx_http_request_t* r) noexcept { return of(r, *loc_conf_of(r)); }
+    // … by the settings of a location that it did not come to.
+    static Request* of(ngx_http_request_t* r, LocConf& conf) noexcept;
     // … or null where there is none.
     static Request* find(ngx_http_request_t* r) noexcept;
 
@@ -99,7 +101,7 @@ class Request final : public JobOwner {
     RequestRates rates;
 
   private:
-    explicit Request(ngx_http_request_t* request) noexcept;
+    Request(ngx_http_request_t* request, LocConf& reached) noexcept;
     void choose_request_id() noexcept;
     ngx_int_t answer_preflight() noexcept;
     ngx_int_t ask_for_ticket(std::uint64_t need_bytes) noexcept;
