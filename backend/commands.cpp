@@ -48,7 +48,8 @@ void Commands::declare_catalog(CLI::App& app) {
 void Commands::declare_enrol(CLI::App& app) {
     CLI::App* const enrol = app.add_subcommand(
         "enrol", "Enrols audio files over HTTP; run it again and it goes on where it was");
-    enrol->add_option("sources", enrol_.sources, "Folders, audio files, lists of files; - is a list")
+    enrol
+        ->add_option("sources", enrol_.sources, "Folders, audio files, lists of files; - is a list")
         ->required();
     enrol->add_option("--url", enrol_.url, "Where the API is")->capture_default_str();
     enrol->add_option("--key-file", enrol_.key_file,

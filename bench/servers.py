@@ -109,19 +109,21 @@ http {{
 
 
 class Sonogate(Server):
-    """(a) sonogate as an operator starts it; `pool` are more settings of its sonogate_pool."""
+    """(a) sonogate as an operator starts it; `pool` are more settings of its sonogate_pool, `connections` those of a worker."""
 
-    def __init__(self, folder, build, pool=""):
+    def __init__(self, folder, build, pool="", connections=1024):
         super().__init__(folder)
         conf = self.write(
             "bench.conf",
             f"""load_module modules/ngx_http_sonogate_module.so;
 worker_processes {WORKERS};
+worker_rlimit_nofile {2 * connections};
 error_log logs/error.log;
-events {{ worker_connections 1024; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     keepalive_requests 1000000;
+    keepalive_timeout 600s;
     sonogate_pool main {{ socket run/main.sock; catalog sqlite:catalog.db; {pool} }}
     server {{
         listen 127.0.0.1:{self.port};

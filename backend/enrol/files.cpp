@@ -14,9 +14,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array<std::string_view, 28> suffixes = {
-    ".3gp", ".aac", ".aif", ".aifc", ".aiff", ".alac", ".amr",  ".au",  ".caf", ".flac",
-    ".m4a", ".m4b", ".mka", ".mkv",  ".mov",  ".mp2",  ".mp3",  ".mp4", ".oga", ".ogg",
-    ".ogv", ".opus", ".snd", ".w64", ".wav",  ".weba", ".webm", ".wma"};
+    ".3gp", ".aac",  ".aif", ".aifc", ".aiff", ".alac", ".amr",  ".au",  ".caf", ".flac",
+    ".m4a", ".m4b",  ".mka", ".mkv",  ".mov",  ".mp2",  ".mp3",  ".mp4", ".oga", ".ogg",
+    ".ogv", ".opus", ".snd", ".w64",  ".wav",  ".weba", ".webm", ".wma"};
 
 bool is_named_as_audio(const fs::path& path) {
     std::string suffix = path.extension().string();

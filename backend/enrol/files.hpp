@@ -15,8 +15,8 @@ struct Files {
     std::size_t left_out = 0;           // in folders: files whose names are not those of audio
 };
 
-// Each source is a folder (all below it, links to folders not followed), an audio file, or a list of
-// files, one a line; "-" is a list on standard input.
+// Each source is a folder (all below it, links to folders not followed), an audio file, or a list
+// of files, one a line; "-" is a list on standard input.
 Files find_files(const std::vector<std::string>& sources);
 
 }  // namespace sonogate::enrol

@@ -39,7 +39,7 @@ using std::chrono::seconds;
 
 constexpr std::size_t piece_bytes = 1U << 20U;
 constexpr milliseconds redraw_each(200);
-constexpr seconds line_each(10);  // where there is no terminal
+constexpr seconds line_each(10);                // where there is no terminal
 constexpr std::uint64_t patience_ms = 300'000;  // with a service that does not answer or is full
 constexpr std::uint32_t longest_pause_s = 10;   // where it does not say how long
 
@@ -63,7 +63,7 @@ struct HashedFile {
 // Empty `file`: errno says why.
 HashedFile open_hashed(const std::string& path) {
     HashedFile out{.file = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)),
-               .sha256 = {}};
+                   .sha256 = {}};
     struct stat status {};
     if (!out.file || ::fstat(out.file.get(), &status) != 0) {
         return {};
@@ -183,10 +183,10 @@ Outcome Enrolment::enrol_one(Client& client, const std::string& path) {
         return failed(std::strerror(errno));
     }
     const std::string there = "/v1/tracks/" + source.sha256;
-    if (const Reply reply = ask_patiently([&] { return client.get(there); });
-        reply.status != 404) {
+    if (const Reply reply = ask_patiently([&] { return client.get(there); }); reply.status != 404) {
         const auto track = nlohmann::json::parse(reply.body, nullptr, false);
-        return reply.status == 200 && track.is_object() && track.value("track_id", "") == source.sha256
+        return reply.status == 200 && track.is_object() &&
+                       track.value("track_id", "") == source.sha256
                    ? Outcome{.kind = Outcome::Kind::there, .why = {}}
                    : failed(reason_of(reply));
     }

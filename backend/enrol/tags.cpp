@@ -73,7 +73,8 @@ catalog::Labels read_tags(const std::string& path) {
         out.isrc = read(Parameter::isrc, {"ISRC", "TSRC"});
     }
     if (out.title.empty()) {
-        out.title = label(Parameter::title, std::filesystem::path(path).stem().string()).value_or("");
+        out.title =
+            label(Parameter::title, std::filesystem::path(path).stem().string()).value_or("");
     }
     return out;
 }

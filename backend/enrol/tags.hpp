@@ -1,4 +1,5 @@
-// What an audio file says about itself: ID3, Vorbis comments, MP4 atoms, whatever libavformat reads.
+// What an audio file says about itself: ID3, Vorbis comments, MP4 atoms, whatever libavformat
+// reads.
 //
 // For: enrol/run.cpp, on the operator's own files. Not for: uploads, of which no tag is believed.
 #pragma once

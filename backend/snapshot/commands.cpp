@@ -75,8 +75,8 @@ class Draft {
         : target_(target),
           path_(target + ".partial"),
           lock_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR)) {
-        if (lock_ && (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0 ||
-                      ::ftruncate(lock_.get(), 0) != 0)) {
+        if (lock_ &&
+            (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0 || ::ftruncate(lock_.get(), 0) != 0)) {
             lock_.reset();
         }
     }

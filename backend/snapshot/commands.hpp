@@ -10,7 +10,7 @@
 namespace sonogate::snapshot {
 
 struct Place {
-    std::string state;  // the daemon's state folder
+    std::string state;                          // the daemon's state folder
     std::string catalog = "sqlite:catalog.db";  // as in nginx.conf
 };
 

@@ -171,8 +171,7 @@ Findings inspect(Sqlite& database) {
 }
 
 bool has_seal(Sqlite& database) {
-    const auto found =
-        database.number("SELECT count(*) FROM sqlite_schema WHERE name='snapshot'");
+    const auto found = database.number("SELECT count(*) FROM sqlite_schema WHERE name='snapshot'");
     return found && *found == 1;
 }
 

@@ -47,7 +47,8 @@ void hours_and_failures_are_told(void**) {
             .sent_bytes = 10'000,
             .audio_s = 60,
             .elapsed_s = 60},
-           "[                        ] 2/100 2 %, 0.0 tracks/s, 1 x real time, 1:38:00 left, 1 failed");
+           "[                        ] 2/100 2 %, 0.0 tracks/s, 1 x real time, 1:38:00 left, 1 "
+           "failed");
 }
 
 }  // namespace

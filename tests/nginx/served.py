@@ -39,6 +39,7 @@ http {{
     }}
 }}
 """
+PIECES = {"workers": 2, "log_level": "info", "main": "", "http": "", "pool": "", "catalog": "catalog.db", "listen": "", "server": "", "location": ""}
 
 
 def virtual(name, server="", location=""):
@@ -107,9 +108,8 @@ class Served:
         self.write_conf(**settings)
 
     def write_conf(self, **settings):
-        pieces = {"workers": 2, "log_level": "info", "main": "", "http": "", "pool": "", "catalog": "catalog.db", "listen": "", "server": "", "location": ""}
         with open(self.conf_path, "w", encoding="ascii") as file:
-            file.write(CONF.format(**(pieces | settings)))
+            file.write(CONF.format(**(PIECES | settings)))
 
     # ---- life
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from served import BUILD, CONF
+from served import BUILD, CONF, PIECES
 from sounds import wav_of_size
 
 BAD = [
@@ -46,8 +46,7 @@ def check(folder, **settings):
     for name in ("modules", "logs", "run"):
         os.makedirs(folder / name, exist_ok=True)
     os.symlink(os.path.join(BUILD, "modules/ngx_http_sonogate_module.so"), folder / "modules/ngx_http_sonogate_module.so")
-    pieces = {"workers": 1, "log_level": "info", "main": "pid logs/nginx.pid;", "http": "", "pool": "", "catalog": "catalog.db", "listen": "", "server": "", "location": ""}
-    conf = CONF.format(**(pieces | settings))
+    conf = CONF.format(**(PIECES | {"main": "pid logs/nginx.pid;"} | settings))
     (folder / "nginx.conf").write_text(conf)
     out = subprocess.run(["nginx", "-p", folder, "-e", "logs/error.log", "-t", "-c", folder / "nginx.conf"], capture_output=True, text=True, timeout=30, check=False)
     return out, conf
