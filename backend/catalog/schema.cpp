@@ -9,7 +9,8 @@ namespace {
 //
 // tracks: the fingerprint is the last column, so that listing does not read past it. `searched`
 // holds the folded labels, one a line. `changed` is the version of the last change: a node that
-// follows the store asks for what is above the one it knows, here and in `removed`.
+// follows the store asks for what is above the one it knows, here and in `removed`. identity: which
+// store this is, whatever its file is called; what is derived from a store names it.
 constexpr std::array<const char*, schema_version> steps = {R"(
     CREATE TABLE tracks (
         row           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -42,6 +43,12 @@ constexpr std::array<const char*, schema_version> steps = {R"(
         changed INTEGER NOT NULL
     ) STRICT;
     INSERT INTO version VALUES (0);
+)",
+                                                           R"(
+    CREATE TABLE identity (
+        id BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO identity VALUES (randomblob(16));
 )"};
 
 Result<void> take_step(Sqlite& database, std::int64_t from) {

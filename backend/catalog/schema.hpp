@@ -13,7 +13,7 @@
 namespace sonogate::catalog {
 
 inline constexpr std::int64_t application_id = 0x53474354;  // "SGCT", in the file's header
-inline constexpr std::int64_t schema_version = 1;           // PRAGMA user_version
+inline constexpr std::int64_t schema_version = 2;           // PRAGMA user_version
 
 // Brings a database, a new and empty one included, to schema_version, each step in a transaction.
 // Refused with internal, and words in `why`: a schema newer than this program, a database that is

@@ -104,7 +104,9 @@ std::vector<Match> choose(std::vector<Match> sure, const SearchOptions& options)
 }
 
 TrackPeaks peaks_of(const Index::Track& track) {
-    return TrackPeaks(std::move(*fingerprint::unpack(*track.packed)));
+    // It was whole when it came; a disk may have lost it since.
+    auto fingerprint = fingerprint::unpack(*track.packed);
+    return TrackPeaks(fingerprint ? std::move(*fingerprint) : Fingerprint{});
 }
 
 // Judges the clip at one offset of a track; `trials` is how many like this were tried there.

@@ -11,8 +11,10 @@ namespace {
 constexpr unsigned max_low_bits = 8;
 constexpr std::size_t postings_per_entry = 16;  // of the directory, where the choice is free
 
+}  // namespace
+
 // Large segments afford a directory that tells every key; small ones share entries among 2^bits.
-unsigned choose_low_bits(std::size_t postings) noexcept {
+unsigned low_bits_for(std::size_t postings) noexcept {
     unsigned bits = 0;
     while (bits < max_low_bits &&
            postings < (postings_per_entry << (fingerprint::key_bits - bits))) {
@@ -21,9 +23,7 @@ unsigned choose_low_bits(std::size_t postings) noexcept {
     return bits;
 }
 
-}  // namespace
-
-Segment::Segment(std::vector<Posting> postings) : low_bits_(choose_low_bits(postings.size())) {
+Segment::Segment(std::vector<Posting> postings) : low_bits_(low_bits_for(postings.size())) {
     std::sort(postings.begin(), postings.end());
     const std::size_t entries = std::size_t{1} << (fingerprint::key_bits - low_bits_);
     directory_.assign(entries + 1, 0);

@@ -18,6 +18,9 @@ struct Posting {
     friend auto operator<=>(const Posting&, const Posting&) = default;
 };
 
+// Lowest bits of a key, 0 to 8, that a directory of so many postings does not tell apart.
+unsigned low_bits_for(std::size_t postings) noexcept;
+
 class Segment {
   public:
     // Any order. Fewer than 2^32 of them.

@@ -10,11 +10,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.hpp"
+#include "catalog/segment_file.hpp"
 #include "catalog/track.hpp"
 
 namespace sonogate::catalog {
@@ -62,10 +64,19 @@ class Store {
     virtual Result<std::unique_ptr<Reader>> open_reader() = 0;
     virtual Writer& writer() = 0;
 
-    // All tracks' packed fingerprints, ascending by row. `visit` may throw.
+    // All tracks' rows, ascending; quick, since nothing else of them is read.
+    virtual Result<std::vector<std::int64_t>> rows() = 0;
+
+    // The packed fingerprints of these tracks, as far as they are there. `visit` may throw.
     using Visit = std::function<void(std::int64_t row, std::string_view id,
                                      std::vector<std::byte> fingerprint)>;
-    virtual Result<void> for_each_fingerprint(const Visit& visit) = 0;
+    virtual Result<void> for_each_fingerprint(std::span<const std::int64_t> rows,
+                                              const Visit& visit) = 0;
+
+    // What an index was made from: another store, or this one in an older state, is another.
+    virtual Result<StoreState> state() = 0;
+    // A folder of this node's own for what can be made again from the store; it may not be there.
+    virtual std::string index_folder() const = 0;
 };
 
 // "sqlite:/absolute/path". Waits some seconds for a former owner to finish; one process owns a

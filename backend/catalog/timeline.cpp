@@ -164,7 +164,8 @@ std::span<const Peak> Timeline::between(std::uint32_t first_time, std::uint32_t 
 }
 
 TrackPeaks Timeline::peaks_of(std::uint32_t track) const {
-    return TrackPeaks(std::move(*fingerprint::unpack(*index_->tracks()[track].packed)));
+    auto fingerprint = fingerprint::unpack(*index_->tracks()[track].packed);
+    return TrackPeaks(fingerprint ? std::move(*fingerprint) : Fingerprint{});
 }
 
 // What a play reaches beyond its first or last sighting is less than a window, or it would have

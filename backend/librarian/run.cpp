@@ -61,7 +61,12 @@ class LibrarianProcess {
 
     int serve(const Service::Config& config) {
         publish_state(shm::PartState::starting);
-        auto service = Service::open(config);
+        Service::Config with_progress = config;
+        with_progress.progress = [this](std::uint64_t tracks) {
+            channel_.published().catalog_tracks.store(tracks, std::memory_order_relaxed);
+            channel_.announce();
+        };
+        auto service = Service::open(with_progress);
         if (!service) {
             spdlog::error("librarian: catalog {} does not open: {}", config.store,
                           problem_of(service.failure().code).title);

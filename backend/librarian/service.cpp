@@ -4,21 +4,27 @@
 // commit. N search threads answer questions, each with its own reader and buffers, from the newest
 // picture of the index. The short questions (get, list) go before the long ones (identify). A
 // monitor job is a row of searches, each as long as an identify: after each it goes to the end of
-// the queue, so that an hour of radio delays a clip by one search and not by an hour.
+// the queue, so that an hour of radio delays a clip by one search and not by an hour. A keeper
+// thread writes the index's files from pictures that do not change, and swaps them in between two
+// commits; searches never wait for either.
 #include "librarian/service.hpp"
 
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <iterator>
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <unordered_set>
 #include <utility>
 
+#include "catalog/index_folder.hpp"
 #include "catalog/store.hpp"
 #include "fingerprint/packing.hpp"
 #include "librarian/changes.hpp"
@@ -48,7 +54,11 @@ bool is_change(shm::Endpoint endpoint) noexcept {
 
 class CatalogService final : public Service {
   public:
-    explicit CatalogService(std::unique_ptr<catalog::Store> store) : store_(std::move(store)) {}
+    CatalogService(std::unique_ptr<catalog::Store> store, const Config& config)
+        : store_(std::move(store)),
+          folder_(store_->index_folder()),
+          progress_(config.progress),
+          most_unsaved_hashes_(std::max<std::uint64_t>(1, config.most_unsaved_hashes)) {}
     ~CatalogService() override { CatalogService::stop(); }
 
     Result<void> start(unsigned search_threads);
@@ -57,7 +67,10 @@ class CatalogService final : public Service {
     void stop() override;
 
   private:
-    Result<void> rebuild_index();
+    Result<void> open_index();
+    Result<void> add_missing(std::span<const std::int64_t> rows);
+    bool save_next();
+    void keep_files();
     void write();
     void search(Questions& questions);
     std::optional<Result<Answer>> answer(Questions& questions, Pending& pending) noexcept;
@@ -68,6 +81,11 @@ class CatalogService final : public Service {
 
     std::unique_ptr<catalog::Store> store_;
     Gallery gallery_;
+    std::mutex publishing_;  // held from reading the newest picture to publishing the next one
+    catalog::IndexFolder folder_;
+    std::array<std::uint8_t, 16> identity_{};  // the store's
+    const std::function<void(std::uint64_t)> progress_;
+    std::uint64_t most_unsaved_hashes_;  // the keeper's, once it runs
     Changes changes_{store_->writer(), gallery_};
     std::atomic<std::uint64_t> queries_ = 0;
     std::atomic<std::uint64_t> queries_matched_ = 0;
@@ -75,6 +93,7 @@ class CatalogService final : public Service {
     std::mutex mutex_;  // the queues and stopping_
     std::condition_variable change_waits_;
     std::condition_variable question_waits_;
+    std::condition_variable files_wait_;
     std::deque<Pending> pending_changes_;
     std::deque<Pending> short_questions_;
     std::deque<Pending> long_questions_;
@@ -84,10 +103,11 @@ class CatalogService final : public Service {
 };
 
 Result<void> CatalogService::start(unsigned search_threads) {
-    if (auto rebuilt = rebuild_index(); !rebuilt) {
-        return rebuilt;
+    if (auto opened = open_index(); !opened) {
+        return opened;
     }
     threads_.emplace_back([this] { write(); });
+    threads_.emplace_back([this] { keep_files(); });
     for (unsigned i = 0; i < std::max(1U, search_threads); ++i) {
         auto reader = store_->open_reader();
         if (!reader) {
@@ -99,16 +119,50 @@ Result<void> CatalogService::start(unsigned search_threads) {
     return {};
 }
 
-// A row whose fingerprint is damaged stays in the store and out of the index.
-Result<void> CatalogService::rebuild_index() {
+// What the files have and the store does not is removed; what the store has and the files do not is
+// made from its fingerprints.
+Result<void> CatalogService::open_index() {
+    const auto state = store_->state();
+    const auto rows = store_->rows();
+    if (!state || !rows) {
+        return (!state ? state.failure() : rows.failure());
+    }
     Picture picture;
+    picture.version = state->version;
+    identity_ = state->identity;
+    picture.index = folder_.load(
+        *state,
+        [&](std::int64_t row) { return std::binary_search(rows->begin(), rows->end(), row); },
+        [](const std::string& line) { spdlog::warn("librarian: index: {}", line); });
+    std::unordered_set<std::int64_t> indexed;
+    for (const auto& track : picture.index->tracks()) {
+        indexed.insert(track.row);
+    }
+    std::vector<std::int64_t> missing;
+    std::copy_if(rows->begin(), rows->end(), std::back_inserter(missing),
+                 [&](std::int64_t row) { return !indexed.contains(row); });
+    spdlog::info("librarian: {} tracks, {} of them in {} index files", rows->size(),
+                 picture.index->live_tracks(), picture.index->parts().size());
+    gallery_.publish(std::move(picture));
+    return add_missing(missing);
+}
+
+// A row whose fingerprint is damaged stays in the store and out of the index.
+Result<void> CatalogService::add_missing(std::span<const std::int64_t> rows) {
     std::vector<catalog::Index::Addition> step;
     const auto add_step = [&] {
+        Picture picture = gallery_.newest();
         picture.index = picture.index->with(step, {});
         step.clear();
+        if (progress_) {
+            progress_(picture.index->live_tracks());
+        }
+        gallery_.publish(std::move(picture));
+        while (save_next()) {
+        }
     };
-    auto read = store_->for_each_fingerprint([&](std::int64_t row, std::string_view id,
-                                                 std::vector<std::byte> packed) {
+    auto read = store_->for_each_fingerprint(rows, [&](std::int64_t row, std::string_view id,
+                                                       std::vector<std::byte> packed) {
         if (!fingerprint::unpack(packed)) {
             spdlog::error("librarian: track {} has a damaged fingerprint and is not searched", id);
             return;
@@ -118,17 +172,54 @@ Result<void> CatalogService::rebuild_index() {
             add_step();
         }
     });
-    if (!read) {
-        return read;
+    if (read) {
+        add_step();
     }
-    add_step();
-    const auto version = store_->writer().version();
-    if (!version) {
-        return version.failure();
+    return read;
+}
+
+// Writes one file, and lets it stand for what it was made of; false where there was nothing to
+// write. Where it cannot be written the index stays in memory, and it is tried again when that has
+// doubled.
+bool CatalogService::save_next() {
+    const Picture picture = gallery_.newest();
+    std::string why;
+    try {
+        auto written =
+            folder_.write_next(picture.index, {identity_, picture.version}, most_unsaved_hashes_);
+        if (written) {
+            if (!*written) {
+                return false;
+            }
+            {
+                const std::lock_guard lock(publishing_);
+                Picture next = gallery_.newest();
+                next.index = (*written)->apply(*next.index);
+                gallery_.publish(std::move(next));
+            }
+            folder_.applied(**written);
+            return true;
+        }
+        why = "errno " + std::to_string(written.failure().error);
+    } catch (const std::exception& error) {
+        why = error.what();
     }
-    picture.version = *version;
-    gallery_.publish(std::move(picture));
-    return {};
+    spdlog::warn("librarian: an index file is not written, {}; what it would hold stays in memory",
+                 why);
+    most_unsaved_hashes_ = 2 * std::max(most_unsaved_hashes_, picture.index->unsaved_hashes());
+    return false;
+}
+
+void CatalogService::keep_files() {
+    std::unique_lock lock(mutex_);
+    while (!stopping_) {
+        lock.unlock();
+        const bool more = save_next();
+        lock.lock();
+        if (!more && !stopping_) {
+            files_wait_.wait(lock);
+        }
+    }
 }
 
 void CatalogService::submit(Request request, Done done) {
@@ -163,6 +254,7 @@ void CatalogService::stop() {
     }
     change_waits_.notify_all();
     question_waits_.notify_all();
+    files_wait_.notify_all();
     for (std::thread& thread : threads_) {
         thread.join();
     }
@@ -181,6 +273,7 @@ void CatalogService::write() {
             requests.push_back(std::move(pending.request));
         }
         std::vector<Result<Answer>> answers = change(requests);
+        files_wait_.notify_one();
         for (std::size_t i = 0; i < batch.size(); ++i) {
             batch[i].done(requests[i].job.number, std::move(answers[i]));
         }
@@ -188,6 +281,7 @@ void CatalogService::write() {
 }
 
 std::vector<Result<Answer>> CatalogService::change(const std::vector<Request>& requests) noexcept {
+    const std::lock_guard lock(publishing_);
     try {
         return changes_.apply(requests);
     } catch (const std::exception& error) {
@@ -273,7 +367,7 @@ Result<std::unique_ptr<Service>> Service::open(const Config& config) {
         spdlog::error("librarian: {}, errno {}", why, store.failure().error);
         return store.failure();
     }
-    auto service = std::make_unique<CatalogService>(std::move(*store));
+    auto service = std::make_unique<CatalogService>(std::move(*store), config);
     if (auto started = service->start(config.search_threads); !started) {
         spdlog::error("librarian: the store cannot be read, errno {}", started.failure().error);
         return started.failure();

@@ -47,10 +47,14 @@ class Service {
     struct Config {
         std::string store;  // "sqlite:/absolute/path"
         unsigned search_threads = 1;
+        // Of what is in memory only, before it is written to the index's folder: 20 MB.
+        std::uint64_t most_unsaved_hashes = 4'000'000;
+        std::function<void(std::uint64_t tracks)> progress = {};  // while it opens
     };
 
-    // Opens the store, migrates it, rebuilds the index. Slow for a large catalog: the caller says
-    // `starting` meanwhile. Errors: internal (the log line says why), insufficient_storage.
+    // Opens the store, migrates it, maps the index's files, and makes again what they lack: all of
+    // it where there are none, a minute for some ten thousand tracks. The caller says `starting`
+    // meanwhile. Errors: internal (the log line says why), insufficient_storage.
     static Result<std::unique_ptr<Service>> open(const Config& config);
 
     virtual ~Service() = default;

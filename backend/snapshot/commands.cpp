@@ -204,7 +204,10 @@ int import_catalog(const Place& place, const std::string& file) {
         return fail(file, fmt::format("cannot be copied: {}", source->message()));
     }
     auto made = Sqlite::open(draft.path(), Sqlite::Mode::read_write);
-    if (!made || !made->run("DROP TABLE snapshot")) {
+    // Another store from now on: an index that was made from the exported one is not for it.
+    const auto schema = made ? made->number("PRAGMA user_version") : made.failure();
+    if (!schema || !made->run("DROP TABLE snapshot") ||
+        (*schema >= 2 && !made->run("UPDATE identity SET id=randomblob(16)"))) {
         return fail(draft.path(), "cannot be written");
     }
     made = Errc::internal;

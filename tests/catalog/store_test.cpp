@@ -98,8 +98,10 @@ void a_track_comes_back_as_it_was_stored_and_after_reopening(void**) {
         assert_true((*found)->created_at_ms == stored.created_at_ms);
     }
     int seen = 0;
+    const auto rows = store->rows();
+    assert_true(rows && *rows == std::vector<std::int64_t>{row});
     auto read = store->for_each_fingerprint(
-        [&](std::int64_t r, std::string_view id, std::vector<std::byte> packed) {
+        *rows, [&](std::int64_t r, std::string_view id, std::vector<std::byte> packed) {
             ++seen;
             assert_true(r == row && id == "one" && packed == stored.fingerprint);
         });

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -396,6 +397,64 @@ void a_late_monitor_job_stops_between_two_pieces(void**) {
     assert_true(ask(*service, broken).failure().code == Errc::internal);
 }
 
+void the_index_is_a_cache_that_may_be_lost_at_any_time(void**) {
+    const Folder folder;
+    const std::string index = folder.file() + "-index";
+    constexpr std::uint32_t tracks = 9;
+    std::atomic<std::uint64_t> rebuilt = 0;
+    const auto reopen = [&] {
+        rebuilt = 0;
+        auto service = Service::open({.store = "sqlite:" + folder.file(),
+                                      .search_threads = 2,
+                                      .most_unsaved_hashes = 1,  // each commit makes a file
+                                      .progress = [&](std::uint64_t n) { rebuilt = n; }});
+        assert_true(static_cast<bool>(service));
+        return std::move(*service);
+    };
+    const auto all_are_found = [&](Service& service) {
+        for (std::uint32_t seed = 1; seed <= tracks; ++seed) {
+            const json found = body(ask(service, identification(seed)));
+            assert_true(found["match"] == (seed != 4));
+        }
+    };
+    {
+        const auto service = reopen();
+        for (std::uint32_t seed = 1; seed <= tracks; ++seed) {
+            assert_int_equal(status(ask(*service, enrolment("t" + std::to_string(seed), seed))),
+                             201);
+        }
+        assert_int_equal(status(ask(*service, request(Endpoint::track_delete, "t4"))), 204);
+        all_are_found(*service);
+    }
+    const auto files = [&] {
+        std::vector<std::filesystem::path> out;
+        for (const auto& entry : std::filesystem::directory_iterator(index)) {
+            out.push_back(entry.path());
+        }
+        return out;
+    };
+    assert_true(!files().empty() && files().size() < tracks);  // merged meanwhile
+    all_are_found(*reopen());
+    std::filesystem::resize_file(files().front(), std::filesystem::file_size(files().front()) - 9);
+    all_are_found(*reopen());
+    assert_true(rebuilt > 0);
+    std::filesystem::remove_all(index);
+    all_are_found(*reopen());
+    assert_int_equal(rebuilt, tracks - 1);
+    assert_true(!files().empty());
+    {
+        const auto service = reopen();
+        assert_int_equal(service->stats().tracks, tracks - 1);
+        (void)ask(*service, enrolment("t4", 4));
+    }
+    assert_true(body(ask(*reopen(), identification(4)))["match"] == true);
+    // A folder in its way: the index stays in memory, and the service goes on.
+    std::filesystem::remove_all(index);
+    std::ofstream(index) << "no folder";
+    const auto service = reopen();
+    assert_true(body(ask(*service, identification(7)))["match"] == true);
+}
+
 void a_damaged_row_does_not_stop_the_service(void**) {
     const Folder folder;
     {
@@ -539,6 +598,7 @@ int main() {
         cmocka_unit_test(monitor_tells_each_play_and_a_repeat_apart),
         cmocka_unit_test(an_hour_of_radio_lets_a_clip_go_first),
         cmocka_unit_test(a_late_monitor_job_stops_between_two_pieces),
+        cmocka_unit_test(the_index_is_a_cache_that_may_be_lost_at_any_time),
         cmocka_unit_test(a_damaged_row_does_not_stop_the_service),
         cmocka_unit_test(many_threads_at_once_lose_nothing),
     };
