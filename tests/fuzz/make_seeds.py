@@ -89,3 +89,12 @@ put("decoder", "wma", audio("-f", "asf", "-c:a", "wmav2"))
 put("decoder", "amr", b"#!AMR\n" + bytes([0x3C] + [0x55] * 31) * 3)
 put("packing", "empty", b"SGFP" + struct.pack("<BBHIfII", 1, 0, 8000, 1000, 0.0, 0, 0))
 put("record", "magic", b"SGRC" + struct.pack("<BBHIdQ", 1, 0, 0, 5, 1e-6, 1000) + struct.pack("<IIII", 2, 0, 0, 0)[:4] + b"{}" + struct.pack("<III", 0, 0, 0))
+# A step is a byte, then what it takes: see the two targets. 2 is a hello, 5 receives, 6 takes entries, 4 moves the tail.
+settings = b"\0\0\0"
+put("link", "welcome", b"\2" + settings + b"\5\3\1\1\5\4\1\6\7\4body\6")
+put("link", "tail", b"\2" + settings + b"\5\4\xff\6")
+put("link", "packet", b"\0\1\1\0x\5\0\0\4\0abcd\5")
+done = struct.pack("<QHHIQ", 1, 200, 1, 0, 16).ljust(256, b"\0")
+put("channel", "answer", b"\2\5\7\3\0" + done + b"\4\1\6")
+put("channel", "file", b"\2\5\7\3\0" + struct.pack("<QHHIQ", 1, 200, 2, 9, 16).ljust(256, b"\0") + b"\4\1\6")
+put("channel", "tail", b"\2\5\7\4\x20\6")
