@@ -183,6 +183,9 @@ ngx_int_t Request::content() noexcept {
         }
         return rc;
     }
+    if (!rates.charge_body(*this)) {
+        return refuse_by_rate();
+    }
     prepare_cache();
     body_taken_ = true;
     stage = Stage::receiving;
@@ -219,7 +222,11 @@ void Request::body_readable(ngx_http_request_t* r) noexcept {
 
 void Request::pump() noexcept {
     const Progress progress = upload.pump();
-    rates.debit_bytes(upload.received_bytes());
+    const bool within_rates = rates.debit_bytes(*this, upload.received_bytes());
+    if (!within_rates && progress != Progress::refused && progress != Progress::broken) {
+        ngx_http_finalize_request(r, refuse_by_rate());
+        return;
+    }
     switch (progress) {
         case Progress::waiting:
             watch_sender();

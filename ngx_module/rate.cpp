@@ -25,21 +25,24 @@ std::uint64_t key_of_window(std::uint64_t key, const RateRule& rule) noexcept {
     return mixed ^ mixed >> 32U;
 }
 
+// 0: that of a chunked body is not known.
+std::uint64_t declared_bytes(const Request& request) noexcept {
+    const off_t length = request.r->headers_in.content_length_n;
+    return length > 0 && !request.r->headers_in.chunked ? static_cast<std::uint64_t>(length) : 0;
+}
+
 // What has to fit for the request to begin; 0 = the window is not its.
 std::uint64_t need_of(const Request& request, RateUnit unit) noexcept {
     const Route& route = request.route;
-    const off_t length = request.r->headers_in.content_length_n;
     switch (unit) {
         case RateUnit::requests:
             return 1;
         case RateUnit::audio_ms:
             return route.takes_audio ? 1000 : 0;
         case RateUnit::bytes:
-            if (!route.takes_audio && !route.takes_json) {
-                return 0;
-            }
-            return length > 0 && !request.r->headers_in.chunked ? static_cast<std::uint64_t>(length)
-                                                                : 1;
+            return route.takes_audio || route.takes_json
+                       ? std::max<std::uint64_t>(declared_bytes(request), 1)
+                       : 0;
     }
     return 0;
 }
@@ -216,19 +219,61 @@ bool RequestRates::charge(const Request& request) noexcept {
 
 // ---- what is known later
 
-void RequestRates::debit(RateUnit unit, std::uint64_t amount) noexcept {
-    if (amount == 0) {
+void RequestRates::debit_audio(std::uint64_t duration_ms) noexcept {
+    if (duration_ms == 0) {
         return;
     }
     for (Applied& one : applied()) {
         const RateRule& rule = *one.rule;
-        if (rule.window.unit == unit) {
+        if (rule.window.unit == RateUnit::audio_ms) {
             one.now = now_ticks();
             one.place = rule.table->find(one.key, one.now);
-            (void)rule.table->charge(one.place, one.key, one.now, rule.window.cost_of(amount),
+            (void)rule.table->charge(one.place, one.key, one.now, rule.window.cost_of(duration_ms),
                                      RateTable::no_limit);
         }
     }
+}
+
+// What has arrived is charged whether it fits or not, what is only declared where it fits.
+bool RequestRates::charge_bytes(const Request& request, std::uint64_t amount,
+                                Bytes state) noexcept {
+    bool fits = true;
+    for (Applied& one : applied()) {
+        const RateRule& rule = *one.rule;
+        if (rule.window.unit != RateUnit::bytes) {
+            continue;
+        }
+        const Ticks cost = rule.window.cost_of(amount);
+        const Ticks capacity = rule.window.capacity;
+        const Ticks most = state == Bytes::arrived ? RateTable::no_limit : capacity;
+        one.now = now_ticks();
+        one.place = rule.table->find(one.key, one.now);
+        const bool charged = rule.table->charge(one.place, one.key, one.now, cost, most);
+        const bool told = rule.dry_run && status_ == RateStatus::rejected_dry_run;
+        if ((!charged || one.place.ahead > capacity) && !told) {
+            fits = refuse(request, one, charged ? 0 : cost) && fits;
+        }
+    }
+    status_ = fits ? status_ : RateStatus::rejected;
+    return fits;
+}
+
+// Not at the door: who is refused for want of a key or of memory has sent nothing yet.
+bool RequestRates::charge_body(const Request& request) noexcept {
+    if (count_ == 0 || charged_bytes_ != 0) {
+        return true;
+    }
+    charged_bytes_ = declared_bytes(request);
+    return charged_bytes_ == 0 || charge_bytes(request, charged_bytes_, Bytes::declared);
+}
+
+bool RequestRates::debit_bytes(const Request& request, std::uint64_t received_bytes) noexcept {
+    if (count_ == 0 || received_bytes <= charged_bytes_) {
+        return true;
+    }
+    const std::uint64_t more = received_bytes - charged_bytes_;
+    charged_bytes_ = received_bytes;
+    return charge_bytes(request, more, Bytes::arrived);
 }
 
 std::size_t RequestRates::told(std::span<ToldRate, most_rates> out) const noexcept {
@@ -241,13 +286,6 @@ std::size_t RequestRates::told(std::span<ToldRate, most_rates> out) const noexce
         }
     }
     return count;
-}
-
-void RequestRates::debit_bytes(std::uint64_t received_bytes) noexcept {
-    if (received_bytes > charged_bytes_) {
-        debit(RateUnit::bytes, received_bytes - charged_bytes_);
-        charged_bytes_ = received_bytes;
-    }
 }
 
 // ---- in the gate
@@ -277,6 +315,10 @@ ngx_int_t Request::check_rates() noexcept {
         case RequestRates::Verdict::refused:
             break;
     }
+    return refuse_by_rate();
+}
+
+ngx_int_t Request::refuse_by_rate() noexcept {
     const RateWindow& window = rates.refusal().window;
     return refuse({.code = Errc::rate_limited, .limit = told_amount(window.unit, window.quota)},
                   rates.retry_after_s());

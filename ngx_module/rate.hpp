@@ -40,10 +40,13 @@ class RequestRates {
     // Until a request like that would pass.
     std::uint32_t retry_after_s() const noexcept { return retry_after_s_; }
 
-    // The body has so many bytes by now: what was not charged before is.
-    void debit_bytes(std::uint64_t received_bytes) noexcept;
+    // The body is let in: charged for the length that it declares, or false where another request
+    // has taken the room since check().
+    bool charge_body(const Request& request) noexcept;
+    // The body has so many bytes by now: what was not charged before is. False: they are too many.
+    bool debit_bytes(const Request& request, std::uint64_t received_bytes) noexcept;
     // A job found out how long its audio is. Not for what the cache answered: nothing was decoded.
-    void debit_audio(std::uint64_t duration_ms) noexcept { debit(RateUnit::audio_ms, duration_ms); }
+    void debit_audio(std::uint64_t duration_ms) noexcept;
 
     // The location's RateLimit-Policy; empty where it has to be written for the request.
     const ngx_str_t& policies() const noexcept { return policies_; }
@@ -58,7 +61,8 @@ class RequestRates {
     bool look(const Request& request) noexcept;
     bool charge(const Request& request) noexcept;
     bool refuse(const Request& request, Applied& by, Ticks cost) noexcept;
-    void debit(RateUnit unit, std::uint64_t amount) noexcept;
+    enum class Bytes : std::uint8_t { declared, arrived };
+    bool charge_bytes(const Request& request, std::uint64_t amount, Bytes state) noexcept;
     std::span<Applied> applied() const noexcept { return {applied_, count_}; }
 
     ngx_str_t policies_{};

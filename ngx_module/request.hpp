@@ -43,6 +43,7 @@ class Request final : public JobOwner {
 
     // rate.cpp: NGX_OK, or what refuse() said
     ngx_int_t check_rates() noexcept;
+    ngx_int_t refuse_by_rate() noexcept;
 
     // request.cpp: the failure becomes the answer. Returns what a handler returns to nginx.
     ngx_int_t refuse(const Failure& why, std::uint32_t retry_after_s = 0) noexcept;
