@@ -17,6 +17,19 @@ namespace {
 
 constexpr off_t small_rest_bytes = 64 << 10;  // a refused body that is read and thrown away
 
+// An IPv6 caller has 2^64 addresses to ask from: the first half is who it is.
+std::string_view network_of(const ngx_connection_t& connection) noexcept {
+#if (NGX_HAVE_INET6)
+    if (connection.sockaddr->sa_family == AF_INET6) {
+        const auto& v6 = *reinterpret_cast<const sockaddr_in6*>(connection.sockaddr);
+        if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr) == 0) {
+            return {reinterpret_cast<const char*>(&v6.sin6_addr), sizeof(v6.sin6_addr) / 2};
+        }
+    }
+#endif
+    return view(connection.addr_text);
+}
+
 bool is_visible_ascii(std::string_view text) noexcept {
     return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
 }
@@ -111,7 +124,7 @@ std::uint64_t Request::identity_hash() noexcept {
     const ngx_str_t& who = known != nullptr ? known->name : r->connection->addr_text;
     if (hashed_identity_ != who.data) {
         hashed_identity_ = who.data;
-        identity_hash_ = hash_of_key(view(who));
+        identity_hash_ = hash_of_key(known != nullptr ? view(who) : network_of(*r->connection));
     }
     return identity_hash_;
 }

@@ -67,7 +67,8 @@ class Request final : public JobOwner {
 
     // The key that counts where the request is; null where it has none.
     const Key* key() noexcept;
-    // The hash of $sonogate_identity; made once for rates and concurrency.
+    // The hash of $sonogate_identity, of an IPv6 address its /64; made once for rates and
+    // concurrency.
     std::uint64_t identity_hash() noexcept;
 
     void on_grant() noexcept override;

@@ -51,6 +51,7 @@ def shared(tmp_path_factory):
             sonogate_rate_zone z:1m key=$http_x_key;
             sonogate_rate_zone address:1m key=$binary_remote_addr;
             sonogate_rate_zone small:32k key=$http_x_key;
+            sonogate_rate_zone who:1m;
             sonogate_rate_zone text:1m key=$host$http_x_key;
             map $http_x_class $policy { gold "5r/m 100r/h"; none ""; broken "lots"; default 1r/m; }
             map $http_x_class $is_gold { gold 1; zero 0; default ""; }
@@ -81,6 +82,7 @@ def shared(tmp_path_factory):
             location /small { rewrite ^/small(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=small 10r/m; }
             location /text { rewrite ^/text(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=text 1r/h; }
             location /realip { rewrite ^/realip(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=address 2r/7h; }
+            location /who { rewrite ^/who(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=who 2r/7h; }
             location /page { rewrite ^/page(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/8h; error_page 429 /slow-down.txt; }
             location /page-api { rewrite ^/page-api(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/9h; error_page 429 = /v1/tracks; }
             location = /slow-down.txt { internal; return 200 "slow down"; }
@@ -202,6 +204,16 @@ def test_the_address_is_the_one_that_realip_found(shared):
 
 
 KEYS = {"ana": "rate=gold", "bob": ""}
+
+
+def test_an_ipv6_caller_is_its_64_by_identity_and_one_address_by_another_key(shared):
+    def asked(path, address):
+        return ask(shared, "v6", path + QUICK, headers={"X-Real-Ip": address}).status_code
+
+    one = [f"2001:db8::{n}" for n in (1, 2)] + ["2001:db8::ffff:0:0:3"]
+    assert [asked("/who", address) for address in one] == [200, 200, 429]
+    assert [asked("/who", address) for address in ("2001:db8:0:1::1", "192.0.2.1", "::ffff:192.0.2.2", "::ffff:192.0.2.3")] == [200] * 4
+    assert [asked("/realip", address) for address in one] == [200] * 3
 
 
 def test_identity_and_rate_class_of_a_key_choose_quota_and_policy(serve):
