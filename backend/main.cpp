@@ -2,7 +2,6 @@
 // `sonogated key`, `catalog` and `enrol` are commands of their own (commands.hpp), and start
 // nothing.
 #include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -24,6 +23,7 @@
 #include "broker/users.hpp"
 #include "commands.hpp"
 #include "librarian/run.hpp"
+#include "log/log.hpp"
 #include "worker/run.hpp"
 #include "worker/title.hpp"
 #include "worker/zygote.hpp"
@@ -37,6 +37,7 @@ struct Options {
     std::string state;
     std::string name = "main";
     std::string log_level = "info";
+    std::string log_format = "text";
     std::vector<std::string> peer_users;
 };
 
@@ -48,17 +49,19 @@ void declare(CLI::App& app, Options& options) {
     app.add_option("--name", options.name, "Name of the pool, for the log");
     app.add_option("--peer-user", options.peer_users,
                    "User that nginx's workers run as; root and our own user may always connect");
-    app.add_option("--log-level", options.log_level, "debug, info, warn or error")
+    app.add_option("--log-level", options.log_level,
+                   "debug, info, warn or error, unless the pool has a log_level")
         ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+    app.add_option("--log-format", options.log_format, "text, or json: an object a line")
+        ->envname("SONOGATE_LOG_FORMAT")
+        ->check(CLI::IsMember({"text", "json"}));
     app.set_version_flag("--version", "sonogated " SONOGATE_VERSION);
 }
 
 void open_log(const Options& options) {
-    auto log = spdlog::stderr_logger_st("sonogated");
-    log->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l " + options.name + "[%P] %v");
-    log->set_level(spdlog::level::from_str(options.log_level));
-    log->flush_on(spdlog::level::trace);
-    spdlog::set_default_logger(std::move(log));
+    log::open({.pool = options.name,
+               .format = options.log_format == "json" ? log::Format::json : log::Format::text,
+               .level = options.log_level});
 }
 
 // What the zygote's children become.
@@ -95,14 +98,14 @@ void raise_descriptor_limit() {
     }
 }
 
-int serve(const Options& options, broker::Listener listener, UniqueFd zygote) {
+int serve(const Options& options, broker::Listener listener, UniqueFd zygote, pid_t zygote_pid) {
     auto peers = broker::user_ids(options.peer_users);
     if (!peers) {
         spdlog::critical("--peer-user: no such user");
         return 2;
     }
-    auto broker = broker::Broker::create({options.state, std::move(*peers)}, listener.take_socket(),
-                                         std::move(zygote), stop_signals());
+    auto broker = broker::Broker::create({options.state, std::move(*peers), zygote_pid},
+                                         listener.take_socket(), std::move(zygote), stop_signals());
     if (!broker) {
         spdlog::critical("no event loop: {}", std::strerror(broker.failure().error));
         return 1;
@@ -148,7 +151,7 @@ int run(int argc, char** argv) {
                          std::strerror(listener.failure().error));
         return 1;
     }
-    const int status = serve(options, std::move(*listener), std::move(ours));
+    const int status = serve(options, std::move(*listener), std::move(ours), zygote);
     ::waitpid(zygote, nullptr, 0);
     return status;
 }

@@ -124,7 +124,23 @@ void add_legacy_rate(const ToldRate& rate, AnswerHeaders& headers) noexcept {
     set("X-RateLimit-Reset", whole_seconds(rate.ahead));
 }
 
+// The daemon's budget of crashed workers, told as a rate of its own.
+void add_crash_budget(const Request& request, AnswerHeaders& headers) noexcept {
+    const shm::PoolSettings& pool = request.conf->pool->settings;
+    char room[64];
+    TextBuffer policy(room);
+    policy.text("\"crashes\";q=").number(pool.crash_budget);
+    headers.set_copy("RateLimit-Policy", policy.text(";w=").number(pool.crash_budget_ms / 1000).view());
+    TextBuffer limit(room);
+    headers.set_copy("RateLimit",
+                     limit.text("\"crashes\";r=0;t=").number(request.retry_after_s).view());
+}
+
 void add_rate_headers(const Request& request, AnswerHeaders& headers) noexcept {
+    if (request.is_over_crash_budget()) {
+        add_crash_budget(request, headers);
+        return;
+    }
     std::array<ToldRate, most_rates> room;
     const std::span rates(room.data(), request.rates.told(room));
     if (rates.empty() || request.conf->rate_headers == rate_headers_off) {

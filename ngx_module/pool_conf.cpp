@@ -130,6 +130,16 @@ const char* set_crash_budget(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t>
                : "must be off or a number of workers, a slash and a time above zero";
 }
 
+const char* set_log_level(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
+    constexpr std::array<std::string_view, 4> names = {"debug", "info", "warn", "error"};
+    const auto found = std::find(names.begin(), names.end(), view(arguments[0]));
+    if (found == names.end()) {
+        return "must be debug, info, warn or error";
+    }
+    pool.settings.log_level = static_cast<shm::LogLevel>(found - names.begin() + 1);
+    return nullptr;
+}
+
 const char* set_job_memory(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
     return read_size(arguments[0], 16U << 20U, pool.settings.job_memory_bytes)
                ? nullptr
@@ -169,7 +179,7 @@ const char* set_catalog(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> argu
     return nullptr;
 }
 
-constexpr std::array<Setting, 11> settings = {{
+constexpr std::array<Setting, 12> settings = {{
     {"socket", 1, set_socket},
     {"workers", 1, set_workers},
     {"queue", 2, set_queue},
@@ -177,6 +187,7 @@ constexpr std::array<Setting, 11> settings = {{
     {"drain_timeout", 1, set_drain_timeout},
     {"quarantine", 1, set_quarantine},
     {"crash_budget", 1, set_crash_budget},
+    {"log_level", 1, set_log_level},
     {"job_memory", 1, set_job_memory},
     {"upload_memory", 1, set_upload_memory},
     {"result_cache", 2, set_result_cache},

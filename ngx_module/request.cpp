@@ -282,9 +282,8 @@ ngx_int_t Request::refuse(const Failure& why, std::uint32_t wanted_retry_after_s
     stage = Stage::answered;
     refused = true;
     failure = why;
-    // The daemon too may say that there were too many: of crashed workers.
-    const bool by_rates = why.code == Errc::rate_limited && rates.status() == RateStatus::rejected;
-    refusal_status = by_rates ? rates.refusal().status : problem_of(why.code).status;
+    refusal_status = is_rate_limited() && !is_over_crash_budget() ? rates.refusal().status
+                                                                  : problem_of(why.code).status;
     retry_after_s = wanted_retry_after_s != 0 ? wanted_retry_after_s : retry_after_of(why.code);
     log_refusal(*this, why);
     if (had_body && r->request_body != nullptr && r->request_body->buf != nullptr) {

@@ -123,6 +123,11 @@ void BrokerChannel::remember(std::uint64_t number,
     in_flight_[in_flight_count_++] = {number, arena_offset};
 }
 
+void BrokerChannel::set_log_level(LogLevel level) noexcept {
+    in_.as<ChannelIn>()->log_level.store(static_cast<std::uint32_t>(level),
+                                         std::memory_order_relaxed);
+}
+
 void BrokerChannel::cancel(std::uint64_t number) noexcept {
     // relaxed: the word stands alone; a child that reads it late works a little longer.
     in_.as<ChannelIn>()->cancelled_number.store(number, std::memory_order_relaxed);

@@ -61,6 +61,9 @@ class BrokerChannel {
     // socket is full now, internal with errno where the child is gone.
     Result<void> submit_file(const Job& wanted, int fd, std::uint64_t segment_bytes) noexcept;
 
+    // What the child is to log from now on.
+    void set_log_level(LogLevel level) noexcept;
+
     // Asks the child to stop working on that job; its answer still comes.
     void cancel(std::uint64_t number) noexcept;
 
@@ -163,6 +166,9 @@ class ChildChannel {
     // True where nobody waits for that job's answer any more: cancelled, past its deadline, or the
     // broker is gone (looked at every 20 ms). Cheap.
     bool stop_requested(const Job& job) noexcept;
+
+    // What the broker wants logged.
+    LogLevel log_level() const noexcept;
 
     // This child's counters, for it alone to write.
     ChannelOut& published() noexcept { return *out_.as<ChannelOut>(); }

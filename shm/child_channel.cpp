@@ -243,6 +243,10 @@ bool ChildChannel::stop_requested(const Job& job) noexcept {
     return broken_;
 }
 
+LogLevel ChildChannel::log_level() const noexcept {
+    return static_cast<LogLevel>(in().log_level.load(std::memory_order_relaxed));
+}
+
 void ChildChannel::announce() noexcept {
     const char byte = 0;
     (void)::send(socket_.get(), &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -8,7 +8,7 @@
 #include "base/clock.hpp"
 #include "broker/jobs.hpp"
 #include "broker/memfd.hpp"
-#include "broker/request_name.hpp"
+#include "log/log.hpp"
 
 namespace sonogate::broker {
 
@@ -181,9 +181,9 @@ void Jobs::place_again(Job& job, bool begun) {
     job.crashes += begun ? 1U : 0U;
     job.deaths += 1;
     if (job.crashes >= (librarian ? most_librarians : most_workers) || job.deaths >= most_deaths) {
-        spdlog::error("request {}: {} with it, and so did the one that tried again",
-                      request_name(job.submission),
-                      librarian ? "the librarian died" : "a worker died");
+        log::about(job.submission, spdlog::level::err,
+                   "{} with it, and so did the one that tried again",
+                   librarian ? "the librarian died" : "a worker died");
         fail(job, librarian ? Errc::backend_unavailable : Errc::worker_crashed);
         return;
     }

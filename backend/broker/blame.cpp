@@ -1,18 +1,9 @@
 #include "broker/blame.hpp"
 
-#include <sys/wait.h>
-
 #include "base/clock.hpp"
+#include "broker/fate.hpp"
 
 namespace sonogate::broker {
-
-namespace {
-
-bool is_fault(int status) {
-    return WIFSIGNALED(status) ? WTERMSIG(status) != SIGKILL : WEXITSTATUS(status) != 0;
-}
-
-}  // namespace
 
 void Blame::suspect(std::uint64_t birth, const Suspect& suspect, std::optional<int> status) {
     if (open_.size() >= most_open) {

@@ -44,7 +44,7 @@ Broker::Broker(BrokerOptions options, UniqueFd listener, UniqueFd zygote, Unique
       listener_(std::move(listener)),
       signals_(std::move(signals)),
       poller_(std::move(poller)),
-      nursery_(std::move(zygote)),
+      nursery_(std::move(zygote), options_.zygote),
       pool_(
           nursery_, poller_, [this](std::uint64_t birth) { child_ready(birth); },
           [this](std::uint64_t birth, int status) { blame_.settle(birth, status); }),
@@ -82,6 +82,7 @@ Result<void> Broker::watch_all() {
 }
 
 int Broker::run() {
+    service_manager_.ready();
     while (!drained()) {
         if (zygote_died_) {
             spdlog::critical("the zygote is dead, and no worker can be made: giving up");
@@ -194,6 +195,19 @@ bool Broker::read_children() {
     return moved;
 }
 
+// Whoever stands still: SIGSTOP, a debugger, a hang in the kernel. A worker's job is tried again,
+// as if it had died; without a zygote there is no future.
+void Broker::end_silent(std::uint64_t now_ns) {
+    for (const std::uint64_t birth : pool_.silent(now_ns)) {
+        metrics_.count_silent();
+        jobs_.child_ended(birth, Jobs::Ending::silent);
+    }
+    if (nursery_.end_if_silent(now_ns)) {
+        spdlog::critical("the zygote shows no sign of life and is killed");
+        metrics_.count_silent();
+    }
+}
+
 bool Broker::anything_waits() const {
     return std::any_of(links_.begin(), links_.end(),
                        [](const auto& entry) { return entry.second->has_submissions(); }) ||
@@ -229,10 +243,12 @@ int Broker::sleep_ms() const {
 
 void Broker::tick() {
     const std::uint64_t now = now_ns();
+    service_manager_.beat(now);
     jobs_.tick(now);
     if (settings_.stamp != 0 && drain_until_ns_ == 0) {
         pool_.tick(now);
     }
+    end_silent(now);
     std::vector<std::uint64_t> silent;
     for (const auto& [id, link] : links_) {
         if (!link->is_open() && now - link->connected_ns() > hello_patience_ns) {
@@ -243,10 +259,23 @@ void Broker::tick() {
         close_link(id, "it never said hello");
     }
     publish();
+    tell_status();
     const bool young = pool_.workers_ready() < pool_.workers_wanted();
     const bool busy = jobs_.count() != 0 || young || drain_until_ns_ != 0 ||
                       pool_.catalog_state() == shm::PartState::starting;
     next_tick_ns_ = now + (busy ? tick_ns : idle_tick_ns);
+}
+
+// One line for `systemctl status`.
+void Broker::tell_status() {
+    if (settings_.stamp == 0) {
+        service_manager_.status("waiting for nginx");
+        return;
+    }
+    service_manager_.status(fmt::format(
+        "{}{} of {} workers, catalog {}, {} links", desk_.draining() ? "draining, " : "",
+        pool_.workers_ready(), pool_.workers_wanted(),
+        pool_.catalog_state() == shm::PartState::ready ? "open" : "closed", open_links_.size()));
 }
 
 bool Broker::drained() const {
@@ -260,6 +289,7 @@ void Broker::begin_drain() {
     }
     spdlog::info("draining: {} jobs to finish", jobs_.count());
     drain_until_ns_ = now_ns() + settings_.drain_timeout_ns;
+    service_manager_.stopping(settings_.drain_timeout_ns);
     desk_.drain();
     publish();  // /ready says so before anybody is refused
     // Whoever holds the socket too (systemd, scripts/serve) keeps the queue of those that connect

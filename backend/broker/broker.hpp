@@ -24,6 +24,7 @@
 #include "broker/pool.hpp"
 #include "broker/result_cache.hpp"
 #include "broker/scheduler.hpp"
+#include "broker/service_manager.hpp"
 #include "broker/settings.hpp"
 
 namespace sonogate::broker {
@@ -31,6 +32,7 @@ namespace sonogate::broker {
 struct BrokerOptions {
     std::string state_folder;
     std::vector<std::uint32_t> peer_users;  // beside root and our own
+    std::int32_t zygote = 0;                // its pid: a child of ours
 };
 
 // What the counters of links said that are gone.
@@ -63,6 +65,7 @@ class Broker {
     bool anything_waits() const;
     int sleep_ms() const;
     void tick();
+    void tell_status();
     bool drained() const;
 
     // Links.
@@ -78,6 +81,7 @@ class Broker {
     // Children.
     void child_ready(std::uint64_t birth);
     bool read_children();
+    void end_silent(std::uint64_t now_ns);
 
     void begin_drain();
     void end_drain();
@@ -92,6 +96,7 @@ class Broker {
     UniqueFd listener_;
     UniqueFd signals_;
     Poller poller_;
+    ServiceManager service_manager_;
     Nursery nursery_;
     Settings settings_;
     Scheduler scheduler_;

@@ -2,8 +2,6 @@
 // waiters.cpp.
 #include "broker/jobs.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <string_view>
 #include <utility>
@@ -11,7 +9,7 @@
 
 #include "base/clock.hpp"
 #include "broker/memfd.hpp"
-#include "broker/request_name.hpp"
+#include "log/log.hpp"
 
 namespace sonogate::broker {
 
@@ -220,8 +218,8 @@ void Jobs::tick(std::uint64_t now_ns) {
         if (stuck == jobs_.end()) {
             break;
         }
-        spdlog::warn("request {}: its worker does not stop and is ended",
-                     request_name(stuck->second->submission));
+        log::about(stuck->second->submission, spdlog::level::warn,
+                   "its worker does not stop and is ended");
         child_ended(stuck->second->child, Ending::stuck);
     }
 }
@@ -244,7 +242,6 @@ void Jobs::check_time(Job& job, std::uint64_t now_ns) {
     for (const Waiter& waiter : job.waiters) {
         const std::uint64_t since_ns = std::max(job.queued_ns, waiter.submitted_ns);
         if (now_ns > waiter.deadline_ns) {
-            spdlog::warn("request {}: past its deadline", request_name(waiter.asked));
             late.emplace_back(waiter.asked.job, Errc::deadline_exceeded);
         } else if (waits && now_ns - since_ns > parts_.settings.queue_timeout_ns) {
             late.emplace_back(waiter.asked.job,

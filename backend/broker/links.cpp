@@ -10,6 +10,7 @@
 
 #include "base/clock.hpp"
 #include "broker/broker.hpp"
+#include "log/log.hpp"
 #include "shm/handshake.hpp"
 
 namespace sonogate::broker {
@@ -130,6 +131,7 @@ void Broker::take_settings(Settings settings) {
     }
     const bool first = settings_.stamp == 0;
     settings_ = std::move(settings);
+    log::set_level(settings_.log_level);
     scheduler_.set_limits(settings_.queue_jobs, settings_.workers);
     blame_.quarantine().set_time(settings_.quarantine_ns);
     blame_.budget().set(settings_.crash_budget, settings_.crash_budget_ns);

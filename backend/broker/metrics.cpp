@@ -203,6 +203,8 @@ std::string Metrics::text(const Snapshot& now) const {
     write_pool(out, now);
     out.single("sonogate_retries_total", "counter", "Jobs given to another worker or librarian.",
                retries_);
+    out.single("sonogate_silent_children_total", "counter",
+               "Processes that were killed because they showed no sign of life.", silent_);
     write_crashes(out, now, crash_refusals_);
     out.single("sonogate_refused_links_total", "counter", "Connections that were turned away.",
                refused_links_);

@@ -104,6 +104,7 @@ class Metrics {
         stages_[static_cast<std::size_t>(stage)].observe_us(us);
     }
     void count_retry() noexcept { ++retries_; }
+    void count_silent() noexcept { ++silent_; }
     void count_crash_refusal() noexcept { ++crash_refusals_; }
     void count_refused_link() noexcept { ++refused_links_; }
 
@@ -115,6 +116,7 @@ class Metrics {
     std::array<Histogram, static_cast<std::size_t>(StageName::count_)> stages_{};
     std::uint64_t retries_ = 0;
     std::uint64_t crash_refusals_ = 0;
+    std::uint64_t silent_ = 0;
     std::uint64_t refused_links_ = 0;
 };
 

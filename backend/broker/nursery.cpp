@@ -1,10 +1,16 @@
 #include "broker/nursery.hpp"
 
+#include <signal.h>
+
 #include <utility>
 
 #include "shm/message.hpp"
 
 namespace sonogate::broker {
+
+bool Nursery::end_if_silent(std::uint64_t now_ns) {
+    return heartbeat_.is_silent(zygote_, now_ns) && ::kill(zygote_, SIGKILL) == 0;
+}
 
 Result<void> Nursery::order(const worker::ForkRequest& request, const UniqueFd& channel) {
     const int fd = channel.get();

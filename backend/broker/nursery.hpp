@@ -7,15 +7,19 @@
 
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
+#include "broker/heartbeat.hpp"
 #include "worker/fork_request.hpp"
 
 namespace sonogate::broker {
 
 class Nursery {
   public:
-    explicit Nursery(UniqueFd zygote) : socket_(std::move(zygote)) {}
+    Nursery(UniqueFd socket, std::int32_t zygote) : socket_(std::move(socket)), zygote_(zygote) {}
 
     int socket() const noexcept { return socket_.get(); }
+
+    // True once, where the zygote showed no sign of life for too long: it was killed.
+    bool end_if_silent(std::uint64_t now_ns);
 
     // Orders a child whose end of the channel is `channel`; the news comes later. Errors:
     // overloaded where the zygote is behind, internal with errno where it is gone.
@@ -31,6 +35,8 @@ class Nursery {
 
   private:
     UniqueFd socket_;
+    std::int32_t zygote_;  // our own child, not reaped while we live
+    Heartbeat heartbeat_;
 };
 
 }  // namespace sonogate::broker

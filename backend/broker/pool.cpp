@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include <utility>
 
 #include "base/clock.hpp"
+#include "broker/fate.hpp"
 
 namespace sonogate::broker {
 
@@ -21,14 +21,8 @@ namespace {
 
 constexpr std::uint64_t first_pause_ns = 50'000'000;
 constexpr unsigned most_doublings = 7;  // 6.4 s
+constexpr std::uint64_t young_ns = 10'000'000'000;
 constexpr int nice_of_long_jobs = 10;
-
-std::string fate(int status) {
-    if (WIFSIGNALED(status)) {
-        return "signal " + std::to_string(WTERMSIG(status));
-    }
-    return "status " + std::to_string(WEXITSTATUS(status));
-}
 
 }  // namespace
 
@@ -38,7 +32,9 @@ std::string Pool::name_of(const Child& child) {
 
 bool Pool::apply(const Settings& settings) {
     wanted_ = settings.workers;
+    log_level_ = settings.log_level;
     for (auto& child : children_) {
+        child->channel.set_log_level(log_level_);
         const bool worker = child->lane != Lane::librarian;
         // Indices of long-job workers follow those of the short ones, so a changed count renames
         // them: they all make way.
@@ -95,6 +91,7 @@ void Pool::order(Lane lane, std::uint32_t index, std::uint64_t now_ns) {
         spdlog::error("no channel for a child: errno {}", channel.failure().error);
         return;
     }
+    channel->set_log_level(log_level_);
     worker::ForkRequest request{.birth = next_birth_++, .role = worker::Role::worker};
     request.index = index;
     request.nice = lane == Lane::long_jobs ? nice_of_long_jobs : 0;
@@ -114,7 +111,8 @@ void Pool::order(Lane lane, std::uint32_t index, std::uint64_t now_ns) {
                                                .pidfd = {},
                                                .status = {},
                                                .born_ns = now_ns,
-                                               .jobs = {}});
+                                               .jobs = {},
+                                               .heartbeat = {}});
     const auto watch = poller_.add(child->channel.socket(),
                                    [this, birth = child->birth](std::uint32_t) { ready_(birth); });
     if (!watch) {
@@ -123,6 +121,24 @@ void Pool::order(Lane lane, std::uint32_t index, std::uint64_t now_ns) {
     }
     child->watch = *watch;
     children_.push_back(std::move(child));
+}
+
+std::vector<std::uint64_t> Pool::silent(std::uint64_t now_ns) {
+    std::vector<std::uint64_t> out;
+    for (const auto& child : children_) {
+        const bool librarian = child->lane == Lane::librarian;
+        const bool idle = !librarian && child->channel.connected() && child->jobs.empty();
+        const bool opens = librarian && catalog_state() != shm::PartState::ready;
+        const std::uint64_t longest_ns =
+            opens ? Heartbeat::longest_start_ns : Heartbeat::longest_silence_ns;
+        if (child->pid != 0 && !idle &&
+            child->heartbeat.is_silent(child->pid, now_ns, longest_ns)) {
+            spdlog::error("{} (pid {}) shows no sign of life and is killed", name_of(*child),
+                          child->pid);
+            out.push_back(child->birth);
+        }
+    }
+    return out;
 }
 
 bool Pool::read_news() {
@@ -148,6 +164,7 @@ bool Pool::read_news() {
                 if (child != nullptr) {
                     child->status = reply.status;
                 } else {
+                    note_fate(reply.birth, reply.status);
                     ended_(reply.birth, reply.status);
                 }
                 break;
@@ -239,20 +256,45 @@ std::unique_ptr<Child> Pool::take_out(std::uint64_t birth, bool kill) {
     return child;
 }
 
+// A worker that was ready died of a job: replaced at once, or whoever sends such jobs decides how
+// many workers there are. What never became ready has a cause that a new one shares, and so has a
+// librarian that faults again and again: wait longer and longer.
 void Pool::note_death(const Child& child) {
     ++deaths_;
-    // Who was ready died of a job: replaced at once, or whoever sends such jobs decides how many
-    // workers there are. Who never became ready has a cause that a new one shares: wait longer and
-    // longer.
+    const bool librarian = child.lane == Lane::librarian;
     const bool was_ready =
         child.channel.connected() &&
-        (child.lane != Lane::librarian ||
-         child.channel.published().catalog_state.load(std::memory_order_relaxed) ==
-             static_cast<std::uint64_t>(shm::PartState::ready));
+        (!librarian || child.channel.published().catalog_state.load(std::memory_order_relaxed) ==
+                           static_cast<std::uint64_t>(shm::PartState::ready));
     auto& where = place(child.lane, child.index);
-    where.young_deaths = was_ready ? 0 : where.young_deaths + 1;
-    where.not_before_ns =
-        was_ready ? 0 : now_ns() + (first_pause_ns << std::min(where.young_deaths, most_doublings));
+    const std::uint64_t now = now_ns();
+    const bool young = now - child.born_ns < young_ns;
+    if (!was_ready) {
+        ++where.young_deaths;
+    } else if (!librarian || !young) {
+        where.young_deaths = 0;
+    }
+    where.not_before_ns = 0;
+    if (where.young_deaths != 0) {
+        const std::uint64_t pause_ns = first_pause_ns << std::min(where.young_deaths, most_doublings);
+        where.not_before_ns = now + pause_ns;
+        spdlog::warn("{} starts again in {} ms", name_of(child), pause_ns / 1'000'000);
+    }
+    if (was_ready && librarian && young) {
+        where.last_birth = child.birth;
+        if (child.status) {
+            note_fate(child.birth, *child.status);
+        }
+    }
+}
+
+// Known only when the next one has been ordered, and so for the one after it.
+void Pool::note_fate(std::uint64_t birth, int status) {
+    auto& where = place(Lane::librarian, 0);
+    if (where.last_birth == birth && is_fault(status)) {
+        where.last_birth = 0;
+        ++where.young_deaths;
+    }
 }
 
 std::uint32_t Pool::workers_ready() const {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/unique_fd.hpp"
+#include "broker/heartbeat.hpp"
 #include "broker/nursery.hpp"
 #include "broker/poller.hpp"
 #include "broker/scheduler.hpp"
@@ -36,6 +37,7 @@ struct Child {
     bool retiring = false;  // gets no more jobs, ends when it has none
     std::deque<std::uint64_t> jobs;
     std::uint64_t backlog_us = 0;  // estimated, of jobs
+    Heartbeat heartbeat;
 };
 
 class Pool {
@@ -60,6 +62,10 @@ class Pool {
 
     // Orders what is missing, with a pause that doubles for a place whose children die young.
     void tick(std::uint64_t now_ns);
+
+    // Those that should show a sign of life and do not: a worker with a job, or one that is not
+    // ready yet, and the librarian.
+    std::vector<std::uint64_t> silent(std::uint64_t now_ns);
 
     // News of the zygote. False: it is dead, and so is this pool's future.
     bool read_news();
@@ -90,13 +96,15 @@ class Pool {
     // Where a child lives: a worker's index, or the librarian's one place.
     struct Place {
         std::uint64_t not_before_ns = 0;
-        unsigned young_deaths = 0;
+        unsigned young_deaths = 0;     // in a row
+        std::uint64_t last_birth = 0;  // of one that died young; how is not known yet
     };
 
     void order(Lane lane, std::uint32_t index, std::uint64_t now_ns);
     bool is_there(Lane lane, std::uint32_t index) const;
     Place& place(Lane lane, std::uint32_t index);
     void note_death(const Child& child);
+    void note_fate(std::uint64_t birth, int status);
 
     Nursery& nursery_;
     Poller& poller_;
@@ -106,6 +114,7 @@ class Pool {
     std::vector<Place> places_[lane_count];
     std::uint32_t wanted_ = 0;  // workers of each class
     std::string store_;
+    shm::LogLevel log_level_ = shm::LogLevel::unset;
     std::uint64_t next_birth_ = 1;
     std::uint64_t deaths_ = 0;
 };

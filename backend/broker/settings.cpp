@@ -55,6 +55,7 @@ Result<Settings> read_settings(const shm::PoolSettings& settings, const std::str
         settings.job_deadline_ms == 0 || settings.upload_memory_bytes == 0 ||
         settings.upload_memory_bytes > shm::max_upload_bytes ||
         settings.result_cache_bytes > shm::max_upload_bytes ||
+        settings.log_level >= shm::LogLevel::count_ ||
         settings.catalog_bytes > settings.catalog.size()) {
         return Errc::invalid_parameter;
     }
@@ -72,6 +73,7 @@ Result<Settings> read_settings(const shm::PoolSettings& settings, const std::str
     out.result_cache_bytes = settings.result_cache_bytes;
     out.result_cache_ttl_ns = settings.result_cache_ttl_ms * ms_ns;
     out.quarantine_ns = settings.quarantine_ms * ms_ns;
+    out.log_level = settings.log_level;
     out.crash_budget = settings.crash_budget;
     out.crash_budget_ns = settings.crash_budget_ms * ms_ns;
     const std::string_view catalog(settings.catalog.data(), settings.catalog_bytes);

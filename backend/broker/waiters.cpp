@@ -9,6 +9,7 @@
 
 #include "base/clock.hpp"
 #include "broker/jobs.hpp"
+#include "log/log.hpp"
 
 namespace sonogate::broker {
 
@@ -114,6 +115,9 @@ void Jobs::fail_waiter(Job& job, const shm::JobId& id, Errc code) {
                                      [&](const Waiter& w) { return w.asked.job == id; });
     if (waiter == job.waiters.end()) {
         return;  // another use of the place: it crossed its answer
+    }
+    if (code == Errc::deadline_exceeded) {
+        log::about(waiter->asked, spdlog::level::warn, "past its deadline");
     }
     if (Link* const link = link_of_(id.epoch)) {
         shm::Completion completion = completion_of(job);

@@ -10,6 +10,7 @@
 #include "fingerprint/packing.hpp"
 #include "librarian/answers.hpp"
 #include "librarian/label_patch.hpp"
+#include "log/log.hpp"
 
 namespace sonogate::librarian {
 namespace {
@@ -127,8 +128,10 @@ Result<void> Changes::apply_at_once(std::span<const Request> requests, Batch& ba
         failure.code = Errc::insufficient_storage;
     }
     writer_.rollback();
-    spdlog::error("librarian: {} changes not stored: {}, errno {}", requests.size(),
-                  problem_of(failure.code).type, failure.error);
+    for (const Request& request : requests) {
+        log::about(request.job.request_id, spdlog::level::err, "change not stored: {}, errno {}",
+                   problem_of(failure.code).type, failure.error);
+    }
     return failure;
 }
 

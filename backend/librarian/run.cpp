@@ -15,6 +15,7 @@
 
 #include "base/clock.hpp"
 #include "base/heap.hpp"
+#include "log/log.hpp"
 #include "shm/channel.hpp"
 
 namespace sonogate::librarian {
@@ -85,6 +86,7 @@ class LibrarianProcess {
   private:
     int loop() {
         for (;;) {
+            log::set_level(channel_.log_level());
             const bool sent = send_answers();
             const bool took = take_jobs();
             if (broken_) {

@@ -30,6 +30,7 @@
 #include "librarian/changes.hpp"
 #include "librarian/picture.hpp"
 #include "librarian/questions.hpp"
+#include "log/log.hpp"
 
 namespace sonogate::librarian {
 namespace {
@@ -286,7 +287,10 @@ std::vector<Result<Answer>> CatalogService::change(const std::vector<Request>& r
         return changes_.apply(requests);
     } catch (const std::exception& error) {
         store_->writer().rollback();
-        spdlog::error("librarian: {} changes failed: {}", requests.size(), error.what());
+        for (const Request& request : requests) {
+            log::about(request.job.request_id, spdlog::level::err, "change failed: {}",
+                       error.what());
+        }
         return {requests.size(), Result<Answer>(Errc::internal)};
     }
 }

@@ -11,6 +11,7 @@
 
 #include "base/clock.hpp"
 #include "base/heap.hpp"
+#include "log/log.hpp"
 #include "shm/channel.hpp"
 #include "worker/operation.hpp"
 
@@ -63,6 +64,7 @@ class WorkerProcess {
         publish_heap();
         shm::ReceivedJob received;
         while (channel_.next(received)) {
+            log::set_level(channel_.log_level());
             memory_.set(received.job.job_memory_bytes);
             if (!answer(received)) {
                 return 1;
@@ -83,6 +85,8 @@ class WorkerProcess {
         shm::JobDone done;
         done.number = received.job.number;
         auto result = operations_.run(request, done.audio);
+        log::about(received.job.request_id, spdlog::level::debug, "worked on: {}",
+                   result ? "done" : problem_of(result.failure().code).type);
         if (result) {
             done.status = result->status;
             done.times = result->times;
@@ -97,10 +101,9 @@ class WorkerProcess {
         auto sent = channel_.complete(done, body);
         if (!sent && sent.failure().code == Errc::internal) {
             // No memory for a result file: the job fails, the worker goes on.
-            spdlog::warn(
-                "request {}: result of {} bytes not delivered, errno {}",
-                std::string_view(received.job.request_id.data.data(), received.job.request_id.size),
-                body.size(), sent.failure().error);
+            log::about(received.job.request_id, spdlog::level::warn,
+                       "result of {} bytes not delivered, errno {}", body.size(),
+                       sent.failure().error);
             sent = channel_.fail(done, sent.failure());
         }
         return static_cast<bool>(sent);

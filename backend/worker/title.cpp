@@ -6,6 +6,9 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <string>
+
+#include "log/log.hpp"
 
 namespace sonogate::worker {
 
@@ -32,6 +35,7 @@ void remember_arguments(int argc, char** argv) noexcept {
 }
 
 void set_title(std::string_view role) noexcept {
+    log::set_process(std::string(role));
     if (area != nullptr) {
         std::size_t n = append(area, 0, area_bytes, "sonogated: ");
         n = append(area, n, area_bytes, role);

@@ -28,6 +28,7 @@ namespace sonogate::worker {
 
 namespace {
 
+constexpr int wake_each_ms = 1'000;  // a sign of life for the broker: broker/heartbeat.hpp
 constexpr std::uint64_t librarian_patience_ms = 30'000;  // to commit after the broker is gone
 
 struct Child {
@@ -67,7 +68,7 @@ class Zygote {
     int serve() {
         for (;;) {
             std::array<pollfd, 2> waits{{{socket_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}}};
-            if (::poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) {
+            if (::poll(waits.data(), waits.size(), wake_each_ms) < 0 && errno != EINTR) {
                 return 1;
             }
             reap();

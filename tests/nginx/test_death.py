@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import time
 
@@ -102,6 +103,17 @@ def test_the_librarian_is_killed(server):
     assert done.count(200) > 0.5 * len(done)
 
 
+def test_a_librarian_that_faults_again_and_again_waits_longer_and_longer(server):
+    for _ in range(4):
+        (librarian,) = wait_until(lambda: server.is_ready() and server.pids("sonogated: librarian"))
+        server.kill(librarian, signal.SIGSEGV)
+        wait_until(lambda pid=librarian: not is_running(pid))
+        wait_until(server.is_ready)
+    pauses = [int(ms) for ms in re.findall(r"librarian starts again in (\d+) ms", server.daemon_log())]
+    assert pauses == [100, 200, 400], pauses
+    assert_serves_again(server)
+
+
 def test_the_zygote_is_killed(server):
     kill_under_load(server, "sonogated: zygote", 3, 0.8)
 
@@ -180,6 +192,39 @@ def test_a_stopped_broker_ends_in_the_contracts_words(serve):
         os.kill(broker, signal.SIGCONT)
     wait_until(lambda: server.post("/v1/analyze", data=SHORT).status_code == 200, 20, 0.2)
     wait_until(server.is_ready)
+    # It missed everybody while it stood still itself, which is no reason to kill anybody.
+    assert "sonogate_silent_children_total 0\n" in server.get("/metrics").text
+
+
+def stand_still(server, role):
+    """SIGSTOP to all processes of that role; they are killed by whoever misses them."""
+    pids = server.pids(role)
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    return pids
+
+
+def test_workers_that_stand_still_cost_a_retry_at_most(serve):
+    server = serve(pool="workers 1;", location="sonogate_max_body 64m;")
+    stopped = stand_still(server, "sonogated: worker")
+    # Well before its deadline of 300 s: they are missed, killed, and others do the job.
+    assert_job_answer(server.post("/v1/analyze", data=SHORT, timeout=30), "analyze")
+    killed = [pid for pid in stopped if not is_running(pid)]
+    assert killed
+    assert f"sonogate_silent_children_total {len(killed)}\n" in server.get("/metrics").text
+    assert "sonogate_quarantined_contents 0\n" in server.get("/metrics").text
+    for pid in stopped:
+        if is_running(pid):
+            os.kill(pid, signal.SIGCONT)  # the idle one was not missed
+
+
+def test_a_librarian_and_a_zygote_that_stand_still_are_replaced(server):
+    stopped = stand_still(server, "sonogated: librarian")
+    assert_job_answer(server.post("/v1/identify", data=CLIP, timeout=30), "identify")
+    stopped += stand_still(server, "sonogated: zygote")
+    wait_until(lambda: not any(is_running(pid) for pid in stopped))
+    assert_serves_again(server)
 
 
 def test_serve_itself_is_killed_and_leaves_no_process(serve):

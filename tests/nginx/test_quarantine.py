@@ -85,6 +85,8 @@ def test_who_keeps_killing_workers_is_told_to_come_back_later(serve):
         answer = server.post(path, data=body, headers=villain)
         assert_problem(answer, 429, "rate-limited")
         assert 0 < int(answer.headers["Retry-After"]) <= 1800
+        assert answer.headers["RateLimit-Policy"] == '"crashes";q=2;w=3600'
+        assert answer.headers["RateLimit"] == f'"crashes";r=0;t={answer.headers["Retry-After"]}'
     # What needs no worker is served, and so are others.
     assert server.get("/v1/tracks", headers=villain).status_code == 200
     assert_job_answer(server.post("/v1/analyze", data=upload(3), headers=neighbour), "analyze")

@@ -163,6 +163,15 @@ def test_a_daemon_that_dies_comes_back_behind_the_same_socket(serve):
     server.until("pool main ended by signal 9")
 
 
+def test_a_daemon_that_keeps_dying_is_started_later_and_later(serve):
+    server = serve(WITH_POOL.format(port=free_port(), text="hello")).until("serving on")
+    daemon = server.ask_pool()
+    (server.folder / "build/sonogated").write_text("#!/bin/sh\nexit 3\n")
+    os.kill(daemon, signal.SIGKILL)
+    for pause in ("0.2", "0.4", "0.8"):
+        server.until(f"pool main ended with status 3; starting it again in {pause} s")
+
+
 def test_an_nginx_that_dies_comes_back(serve):
     port = free_port()
     server = serve(CONF.format(port=port, text="hello")).until("serving on")

@@ -1,0 +1,118 @@
+"""The daemon as a service: what it tells systemd, its unit files, and its log."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from contract import assert_job_answer, assert_problem
+from served import BUILD, REPOSITORY, wait_until
+from sounds import noise, tone, wav
+
+FRESH = {"Connection": "close"}
+SHORT, LONG = wav(tone(440, 0.5)), wav(noise(10, 0.3))
+UNIT = os.path.join(REPOSITORY, "packaging/sonogated.service")
+
+
+class Manager:
+    """A NOTIFY_SOCKET, and what was sent to it."""
+
+    def __init__(self, folder):
+        self.path = str(folder / "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        os.chmod(self.path, 0o777)
+        self.socket.setblocking(False)
+        self.told = []
+
+    def hears(self, line):
+        """How often that line was told so far."""
+        while True:
+            try:
+                self.told += self.socket.recv(4096).decode().splitlines()
+            except BlockingIOError:
+                break
+        return sum(bool(re.fullmatch(line, each)) for each in self.told)
+
+
+def test_systemd_is_told_of_start_life_and_end(serve, tmp_path):
+    manager = Manager(tmp_path)
+    server = serve(command=["env", f"NOTIFY_SOCKET={manager.path}", "WATCHDOG_USEC=2000000"], pool="drain_timeout 7s;")
+    # Nobody has read a word until now, and the queue holds ten: who is not heard does not wait.
+    wait_until(lambda: manager.hears("READY=1") == 1)
+    wait_until(lambda: manager.hears(r"STATUS=(\d+) of \1 workers, catalog open, \d links"))
+    wait_until(lambda: manager.hears("WATCHDOG=1") >= 3)
+    # Only a loop that turns says so: neither a timer nor a child does it for one that stands still.
+    (broker,) = server.pids("sonogated: broker")
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        time.sleep(0.3)  # for what was on its way
+        before = manager.hears("WATCHDOG=1")
+        time.sleep(2.2)
+        assert manager.hears("WATCHDOG=1") == before
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    wait_until(lambda: manager.hears("WATCHDOG=1") > before)
+    os.kill(broker, signal.SIGTERM)
+    wait_until(lambda: manager.hears("STOPPING=1"))
+    assert manager.hears("EXTEND_TIMEOUT_USEC=12000000") == 1
+    wait_until(lambda: manager.hears("READY=1") == 2)  # the next one
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
+def test_the_units_are_good(tmp_path):
+    for name in ("sonogated.service", "sonogated.socket"):
+        with open(os.path.join(REPOSITORY, "packaging", name), encoding="ascii") as file:
+            (tmp_path / name).write_text(file.read().replace("/usr/sbin/sonogated", f"{BUILD}/sonogated"))
+    units = [str(tmp_path / "sonogated.service"), str(tmp_path / "sonogated.socket")]
+    out = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, timeout=60, check=False)
+    assert out.returncode == 0, out.stderr
+    assert "sonogated" not in out.stderr, out.stderr
+    out = subprocess.run(["systemd-analyze", "security", "--offline=true", units[0]], capture_output=True, text=True, timeout=60, check=False)
+    exposure = float(re.search(r"exposure level for sonogated.service: ([0-9.]+)", out.stdout)[1])
+    assert exposure <= 2.5, out.stdout
+
+
+def test_the_unit_speaks_the_daemons_language():
+    with open(UNIT, encoding="ascii") as file:
+        command = re.search(r"^ExecStart=(.*)$", file.read(), re.MULTILINE)[1]
+    help_text = subprocess.run([f"{BUILD}/sonogated", "--help"], capture_output=True, text=True, timeout=10, check=True).stdout
+    for option in re.findall(r"--[a-z-]+", command):
+        assert option in help_text
+
+
+def lines_of(server):
+    return [json.loads(line) for line in server.daemon_log().splitlines()]
+
+
+def test_the_log_is_json_with_request_ids_and_its_level_follows_a_reload(serve):
+    server = serve(command=["env", "SONOGATE_LOG_FORMAT=json"], pool="log_level debug; job_deadline 2s;", location="sonogate_max_body 64m;")
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    late = {"X-Request-Id": 'late"}\\u0000{"', "traceparent": f"00-{trace}-b7ad6b7169203331-01"} | FRESH
+    assert_problem(server.post("/v1/analyze?fft_size=262144&hop=16", data=LONG, headers=late), 504, "deadline-exceeded")
+    # libmpg123 would write about this one to standard error, by itself.
+    server.post("/v1/analyze", data=b"ID3\x03\0\0\0\0\0\0" + b"\xff\xfb\x90\x00" + bytes(range(256)) * 200, headers=FRESH)
+    assert_job_answer(server.post("/v1/analyze", data=SHORT, headers=FRESH | {"X-Request-Id": "seen-1"}), "analyze")
+
+    def seen(request_id):
+        return [line for line in lines_of(server) if line.get("request_id") == request_id]
+
+    for line in lines_of(server):
+        assert {"time", "level", "pool", "process", "message"} <= set(line), line
+    (told,) = [line for line in seen('late"}\\u0000{"') if line["message"] == "past its deadline"]
+    assert (told["level"], told["process"], told["trace_id"]) == ("warning", "broker", trace)
+    wait_until(lambda: any(line["process"].startswith("worker") for line in seen("seen-1")))
+    server.write_conf(pool="log_level error; job_deadline 2s;", location="sonogate_max_body 64m;")
+    time.sleep(0.6)  # scripts/serve copies the file when it has changed
+    old = set(server.pids("nginx: worker"))
+    server.reload()
+    wait_until(lambda: not old & set(server.pids("nginx: worker")))
+    for i in range(8):  # every worker hears it with its next job
+        server.post("/v1/analyze", data=SHORT, headers=FRESH | {"X-Request-Id": f"unseen-{i}"})
+    assert not any(seen(f"unseen-{i}") for i in range(8))
