@@ -57,9 +57,9 @@ std::vector<IndexFolder::Name> IndexFolder::names_there() const {
     return out;
 }
 
-std::shared_ptr<const Index> IndexFolder::load(
-    const StoreState& store, const std::function<bool(Index::Row)>& is_live,
-    const std::function<void(const std::string&)>& log) {
+std::shared_ptr<const Index> IndexFolder::load(const StoreState& store,
+                                               const std::function<bool(Index::Row)>& is_live,
+                                               const std::function<void(const std::string&)>& log) {
     auto index = std::make_shared<const Index>();
     names_.clear();
     for (const Name& name : names_there()) {
@@ -68,8 +68,9 @@ std::shared_ptr<const Index> IndexFolder::load(
         const auto file = is_covered ? Result<std::shared_ptr<const SegmentFile>>(Errc::internal)
                                      : SegmentFile::open(path, store);
         if (!file || (*file)->tracks().empty()) {
-            log(path + (is_covered ? " was merged into another one"
-                                   : " is damaged, empty, or of another store or version") +
+            log(path +
+                (is_covered ? " was merged into another one"
+                            : " is damaged, empty, or of another store or version") +
                 " and goes");
             remove({path});
             continue;
@@ -126,8 +127,8 @@ Result<std::optional<IndexFolder::Written>> IndexFolder::write_next(
         return std::optional(std::move(out));
     }
     const auto& parts = index->parts();
-    if (parts.size() < 2 || parts.back().file->bytes() * join_ratio <
-                                parts[parts.size() - 2].file->bytes()) {
+    if (parts.size() < 2 ||
+        parts.back().file->bytes() * join_ratio < parts[parts.size() - 2].file->bytes()) {
         return std::optional<Written>();
     }
     const Name older = names_[names_.size() - 2];

@@ -25,8 +25,8 @@ class IndexFolder {
   public:
     explicit IndexFolder(std::string path) : path_(std::move(path)) {}
 
-    // All files that can be used, as one picture; the others are deleted. `log` gets a line for each
-    // of those.
+    // All files that can be used, as one picture; the others are deleted. `log` gets a line for
+    // each of those.
     std::shared_ptr<const Index> load(const StoreState& store,
                                       const std::function<bool(Index::Row)>& is_live,
                                       const std::function<void(const std::string&)>& log);
@@ -42,8 +42,9 @@ class IndexFolder {
         std::vector<std::string> obsolete;  // files that are in it
     };
     // Writes what is most needed for `index`, whose parts must be those of the last one applied:
-    // a file of what is unsaved where that has at least `unsaved_hashes`, else the last two files as
-    // one where the last has grown to a quarter of the one before. nullopt: there is nothing to do.
+    // a file of what is unsaved where that has at least `unsaved_hashes`, else the last two files
+    // as one where the last has grown to a quarter of the one before. nullopt: there is nothing to
+    // do.
     Result<std::optional<Written>> write_next(const std::shared_ptr<const Index>& index,
                                               const StoreState& store,
                                               std::uint64_t unsaved_hashes);

@@ -1,8 +1,8 @@
 // A part of the search index as a file: tracks, their fingerprints, and their postings by key.
 //
-// For: catalog/index.hpp (reads it), catalog/index_folder.hpp (writes, merges, removes it). Not for:
-// durability: the store has all that is in it. Written once, then mapped read-only; any number of
-// searches read it. A file that is damaged, of another version or of another store is none.
+// For: catalog/index.hpp (reads it), catalog/index_folder.hpp (writes, merges, removes it). Not
+// for: durability: the store has all that is in it. Written once, then mapped read-only; any number
+// of searches read it. A file that is damaged, of another version or of another store is none.
 //
 //   header                       128 bytes, with checksums (XXH3) of itself and of all the rest
 //   entries                      one a track, by place
@@ -11,8 +11,8 @@
 //   directory                    u64 end of each bucket's list
 //
 // A bucket holds the keys that differ in their lowest `low_bits` only. Its list is the numbers
-// (low bits of the key) << 32 | place, ascending, each as its difference from the one before. About 3.5
-// bytes a posting. Places are relative to the file's own beginning on the index's axis.
+// (low bits of the key) << 32 | place, ascending, each as its difference from the one before.
+// About 3.5 bytes a posting. Places are relative to the file's own beginning on the index's axis.
 #pragma once
 
 #include <array>
@@ -80,9 +80,9 @@ struct SegmentSource {
         SegmentEntry entry;  // but for packed_offset, which is the writer's
         Bytes packed;
     };
-    std::vector<Track> tracks;    // by place
-    std::uint32_t places = 0;     // in all, also those of tracks that are gone
-    std::uint64_t postings = 0;   // about how many
+    std::vector<Track> tracks;   // by place
+    std::uint32_t places = 0;    // in all, also those of tracks that are gone
+    std::uint64_t postings = 0;  // about how many
     // Appends the places of a key, ascending. Asked for each key once, ascending.
     std::function<void(std::uint32_t key, std::vector<std::uint32_t>& out)> find;
 };

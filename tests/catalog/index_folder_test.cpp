@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 #include <string>
 
@@ -31,7 +32,7 @@ using catalog::StoreState;
 using fingerprint::Density;
 using Picture = std::shared_ptr<const Index>;
 
-constexpr double track_s = 15;
+constexpr double track_s = 10;
 constexpr StoreState store{.identity = {1, 2, 3}, .version = 40};
 
 class Folder {
@@ -60,12 +61,20 @@ std::vector<float> audio(int row) {
     return test::music(static_cast<std::uint32_t>(700 + row), track_s);
 }
 
+Index::Packed packed_track(int row) {
+    static std::map<int, Index::Packed> made;
+    Index::Packed& packed = made[row];
+    if (!packed) {
+        packed = std::make_shared<const std::vector<std::byte>>(
+            fingerprint::pack(test::fingerprint_of(audio(row), Density::track)));
+    }
+    return packed;
+}
+
 Picture with_rows(const Picture& index, int first, int last) {
     std::vector<Index::Addition> additions;
     for (int row = first; row <= last; ++row) {
-        additions.push_back(
-            {row, std::make_shared<const std::vector<std::byte>>(fingerprint::pack(
-                      test::fingerprint_of(audio(row), Density::track)))});
+        additions.push_back({row, packed_track(row)});
     }
     return index->with(additions, {});
 }
@@ -100,7 +109,7 @@ std::set<Index::Row> rows(int first, int last) {
 
 Index::Row found_row(const Index& index, int row) {
     catalog::Searcher searcher;
-    const auto clip = test::cut(audio(row), 4, 6);
+    const auto clip = test::cut(audio(row), 3, 5);
     const auto found = searcher.search(index, test::fingerprint_of(clip, Density::clip), {});
     return found.matches.empty() ? 0 : found.matches.front().row;
 }
@@ -148,9 +157,8 @@ void saved_joined_and_loaded_it_holds_what_it_held_in_memory(void**) {
     assert_int_equal(loaded->live_hashes(), memory->live_hashes());
     assert_int_equal(loaded->live_columns(), memory->live_columns());
     assert_true(loaded->bytes() < memory->bytes() / 4);
-    for (int row = 1; row <= 6; ++row) {
-        assert_int_equal(found_row(*loaded, row), row);
-    }
+    assert_int_equal(found_row(*loaded, 2), 2);
+    assert_int_equal(found_row(*loaded, 5), 5);
     // It goes on: what comes next is behind what was loaded.
     index = write_one(again, with_rows(loaded, 7, 8));
     assert_int_equal(found_row(*index, 8), 8);
@@ -214,9 +222,10 @@ void a_file_that_cannot_be_trusted_goes(void**) {
     };
     assert_false(is_refused());
     assert_true(is_refused({.identity = {9}, .version = 40}));
-    assert_true(is_refused({.identity = store.identity, .version = 39}));  // an older store came back
+    assert_true(
+        is_refused({.identity = store.identity, .version = 39}));  // an older store came back
     assert_false(is_refused({.identity = store.identity, .version = 41}));
-    for (std::uintmax_t at = 0; at < size; at += at < 200 ? 7 : size / 23) {
+    for (std::uintmax_t at = 0; at < size; at += at < 128 ? 8 : size / 11) {
         std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
         file.seekg(static_cast<std::streamoff>(at));
         const int byte = file.get();

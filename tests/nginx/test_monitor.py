@@ -10,6 +10,7 @@ from served import Served, reachable_folder
 from sounds import REAL_MUSIC, encode, music, speech, tone, wav
 
 SECONDS = 600
+TRACK_S = 100.0
 NAMES = ("frantic", "loyalists", "northerners", "elvish-theme", "into_the_shadows", "underground", "the_deep_path")
 
 
@@ -18,8 +19,8 @@ def tracks():
     """name -> sound: real music where there is some."""
     real = {path.rpartition("/")[2].removesuffix(".ogg"): path for path in REAL_MUSIC}
     if set(NAMES) <= set(real):
-        return {name: radio.decoded(real[name]) for name in NAMES}
-    return {name: music(700 + i, 110.0, RATE_HZ) for i, name in enumerate(NAMES)}
+        return {name: radio.decoded(real[name], f"atrim=0:{TRACK_S}") for name in NAMES}
+    return {name: music(700 + i, TRACK_S, RATE_HZ) for i, name in enumerate(NAMES)}
 
 
 @pytest.fixture(scope="module")
