@@ -63,11 +63,11 @@ bool CallerKey::hash(Request& request, std::uint64_t& out) const noexcept {
         out = request.identity_hash();
         return true;
     }
-    std::string_view text;
-    if (!read(request.r, text)) {
+    std::string_view value;
+    if (!read(request.r, value)) {
         return false;
     }
-    out = hash_of_key(text);
+    out = hash_of_key(value);
     return true;
 }
 
