@@ -150,7 +150,7 @@ RequestName name_of(const shm::Text& request_id) {
     std::replace_if(
         out.id.begin(), out.id.end(), [](char c) { return c <= 0x20 || c >= 0x7f; }, '?');
     if (out.id.empty()) {
-        out.id = "-";
+        out.id.assign(1, '-');  // GCC 12 warns of an assignment from a literal (PR 105329)
     }
     return out;
 }
