@@ -99,7 +99,8 @@ def start_master(argv, output, is_up, guard):
 
 
 class Guard:
-    """A process that outlives this one for a moment, to end the sessions that it was told of."""
+    """A process that outlives this one for a moment, to end the session that it was told of last: the number of an earlier
+    one, whose nginx is gone, may be a stranger's by now."""
 
     def __init__(self):
         reading, self.writing = os.pipe()
@@ -112,7 +113,7 @@ class Guard:
             told = b""
             while part := os.read(reading, 4096):
                 told += part
-            sessions = {int(line) for line in told.split()}
+            sessions = {int(line) for line in told.split()[-1:]}
             for number, seconds in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 1.0)):
                 deadline = time.monotonic() + seconds
                 for pid in session_members(sessions):
