@@ -296,6 +296,10 @@ void Link::on_timer() noexcept {
         go_down("the backend does not answer the greeting");
     }
     if (state_ == State::up) {
+        if (submissions_->is_lied_to()) {
+            go_down("the backend's ring index is out of bounds");
+            return;
+        }
         if (!outgoing_.empty() || !dropped_slabs_.empty()) {
             flush();
         }

@@ -39,6 +39,11 @@ class Producer {
         return used > entries ? 0 : entries - used;
     }
 
+    // The peer's head is ahead of what was pushed, or further behind than the ring is long.
+    bool is_lied_to() const noexcept {
+        return tail_ - head_shared_->load(std::memory_order_relaxed) > entries;
+    }
+
     // Where the next pushed entry will stand: a place that belongs to the ring position can be
     // filled before push().
     std::uint32_t next_position() const noexcept { return tail_ & (entries - 1); }
