@@ -39,4 +39,47 @@ inline HeapFigures heap_figures() noexcept {
     return out;
 }
 
+// What this thread allocated and did not free, libraries included; it may free what others
+// allocated, and then counts as none. 0 without jemalloc. Two loads.
+inline std::uint64_t thread_heap_bytes() noexcept {
+    if (mallctl == nullptr) {
+        return 0;
+    }
+    static thread_local const std::uint64_t* allocated = nullptr;
+    static thread_local const std::uint64_t* freed = nullptr;
+    std::size_t bytes = sizeof(allocated);
+    if (freed == nullptr &&
+        (mallctl("thread.allocatedp", static_cast<void*>(&allocated), &bytes, nullptr, 0) != 0 ||
+         mallctl("thread.deallocatedp", static_cast<void*>(&freed), &bytes, nullptr, 0) != 0)) {
+        return 0;
+    }
+    return *allocated > *freed ? *allocated - *freed : 0;
+}
+
+// The most by which thread_heap_bytes() grew since the last reset, as jemalloc's caches show it: a
+// little less than the truth.
+inline void reset_thread_heap_peak() noexcept {
+    if (mallctl != nullptr) {
+        (void)mallctl("thread.peak.reset", nullptr, nullptr, nullptr, 0);
+    }
+}
+
+inline std::uint64_t thread_heap_peak_bytes() noexcept {
+    std::uint64_t peak = 0;
+    std::size_t bytes = sizeof(peak);
+    if (mallctl == nullptr || mallctl("thread.peak.read", &peak, &bytes, nullptr, 0) != 0) {
+        return 0;
+    }
+    return peak;
+}
+
+// Unused pages of all arenas go back to the kernel now. By themselves they would as time passes,
+// but a process that sleeps has no clock.
+inline void give_pages_back() noexcept {
+    if (mallctl != nullptr) {
+        (void)mallctl("thread.tcache.flush", nullptr, nullptr, nullptr, 0);
+        (void)mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);  // MALLCTL_ARENAS_ALL
+    }
+}
+
 }  // namespace sonogate

@@ -109,9 +109,9 @@ http {{
 
 
 class Sonogate(Server):
-    """(a) sonogate as an operator starts it; `pool` are more settings of its sonogate_pool, `connections` those of a worker."""
+    """(a) sonogate as an operator starts it; `pool` and `server` are more settings of those blocks, `connections` those of a worker."""
 
-    def __init__(self, folder, build, pool="", connections=1024):
+    def __init__(self, folder, build, pool="", connections=1024, server=""):
         super().__init__(folder)
         conf = self.write(
             "bench.conf",
@@ -127,6 +127,7 @@ http {{
     sonogate_pool main {{ socket run/main.sock; catalog sqlite:catalog.db; {pool} }}
     server {{
         listen 127.0.0.1:{self.port};
+        {server}
         location / {{ sonogate_pass main; sonogate_max_body {LARGEST_BODY}; sonogate_catalog read; }}
     }}
 }}

@@ -5,8 +5,10 @@
 #include "ngx_module/concurrency.hpp"
 #include "ngx_module/cors.hpp"
 #include "ngx_module/hosts.hpp"
+#include "ngx_module/key_hash.hpp"
 #include "ngx_module/keys.hpp"
 #include "ngx_module/pool_conf.hpp"
+#include "ngx_module/priority.hpp"
 #include "ngx_module/refusal_log.hpp"
 #include "ngx_module/security_headers.hpp"
 
@@ -27,7 +29,7 @@ char* set_pass(ngx_conf_t* cf, ngx_command_t*, void* conf) {
     }
     loc.pool_name = static_cast<ngx_str_t*>(cf->args->elts)[1];
     loc.where = place_in_conf(cf);
-    if (loc.where.data == nullptr) {
+    if (loc.where.data == nullptr || !make_key_secret()) {
         return conf_error;
     }
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(
@@ -165,6 +167,9 @@ ngx_command_t commands[] = {
     {ngx_string("sonogate_max_decoded"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_size_limit,
      NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, limits.max_decoded_bytes), nullptr},
+    {ngx_string("sonogate_max_channels"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_channel_limit,
+     NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, limits.max_channels), nullptr},
     {ngx_string("sonogate_formats"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE, set_formats,
      NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, limits.formats), nullptr},
@@ -212,6 +217,9 @@ ngx_command_t commands[] = {
     {ngx_string("sonogate_concurrency"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12, set_concurrency,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("sonogate_priority"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_priority,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_null_command};
 
 ngx_str_t place_in_conf(ngx_conf_t* cf) noexcept {
@@ -254,6 +262,7 @@ void* create_loc_conf(ngx_conf_t* cf) noexcept {
     loc->rate_headers = NGX_CONF_UNSET_UINT;
     loc->cache = NGX_CONF_UNSET;
     loc->concurrency = static_cast<Concurrency*>(NGX_CONF_UNSET_PTR);
+    loc->priority = static_cast<PriorityConf*>(NGX_CONF_UNSET_PTR);
     return loc;
 }
 
@@ -275,6 +284,7 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     ngx_conf_merge_ptr_value(loc.hosts, from.hosts, nullptr);
     ngx_conf_merge_uint_value(loc.security_headers, from.security_headers, NGX_CONF_UNSET_UINT);
     ngx_conf_merge_ptr_value(loc.concurrency, from.concurrency, nullptr);
+    ngx_conf_merge_ptr_value(loc.priority, from.priority, nullptr);
     if (char* merged = merge_rates(cf, from, loc); merged != NGX_CONF_OK) {
         return merged;
     }

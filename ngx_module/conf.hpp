@@ -15,6 +15,7 @@ class Link;
 struct Concurrency;
 struct CorsConf;
 struct KeyTable;
+struct PriorityConf;
 
 struct Pool {
     ngx_str_t name{};
@@ -48,6 +49,7 @@ struct LocConf {
     ngx_uint_t security_headers;  // SecurityHeaders, or unset where nobody said
     Rates* rates;                 // null: none
     Concurrency* concurrency;     // null: off
+    PriorityConf* priority;       // null: interactive
     ngx_uint_t rate_headers;      // RateHeaders
     ngx_flag_t cache;             // where the pool has a result_cache
 };

@@ -4,6 +4,7 @@
 #include "base/clock.hpp"
 #include "ngx_module/concurrency.hpp"
 #include "ngx_module/hosts.hpp"
+#include "ngx_module/priority.hpp"
 #include "ngx_module/random.hpp"
 #include "ngx_module/trace.hpp"
 #include "shm/params.hpp"
@@ -116,7 +117,9 @@ ngx_int_t Request::check() noexcept {
                               .limit = max_json_bytes,
                               .value = static_cast<std::uint64_t>(length)});
     }
-    const bool small = length_known && length <= static_cast<off_t>(shm::ticketless_bytes);
+    // A client that waits before it sends its body is told at once whether it is worth it.
+    const bool small = length_known && length <= static_cast<off_t>(shm::ticketless_bytes) &&
+                       r->headers_in.expect == nullptr;
     if ((!route.takes_audio && !route.takes_json) || small) {
         return NGX_DECLINED;
     }
@@ -132,11 +135,16 @@ ngx_int_t Request::answer_preflight() noexcept {
     return NGX_HTTP_NO_CONTENT;
 }
 
+bool Request::say_who_asks() noexcept {
+    job_->endpoint = route.endpoint;
+    return set_turn(*this, *job_) && set_caller(*this, *job_);
+}
+
 // The body is not asked for (Expect: 100-continue) and not read before the ticket is there.
 ngx_int_t Request::ask_for_ticket(std::uint64_t need_bytes) noexcept {
     link_ = &link_of(*conf->pool);
     job_ = &link_->begin(*this);
-    if (!set_caller(*this, *job_)) {
+    if (!say_who_asks()) {
         return refuse(Errc::internal);
     }
     stage = Stage::admission;
@@ -161,7 +169,7 @@ ngx_int_t Request::content() noexcept {
     link_ = &link_of(*conf->pool);
     if (job_ == nullptr) {
         job_ = &link_->begin(*this);
-        if (!set_caller(*this, *job_)) {
+        if (!say_who_asks()) {
             return refuse(Errc::internal);
         }
     }

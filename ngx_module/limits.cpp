@@ -9,6 +9,7 @@ namespace {
 // What a telephone modem would do, and long enough to begin.
 constexpr off_t default_min_receive_rate = 500;
 constexpr ngx_msec_t default_rate_after_ms = 20'000;
+constexpr ngx_uint_t default_max_channels = 64;
 
 ngx_str_t word(ngx_conf_t* cf, ngx_uint_t i) noexcept {
     return static_cast<ngx_str_t*>(cf->args->elts)[i];
@@ -39,6 +40,7 @@ void unset(Limits& limits) noexcept {
     limits = {.max_audio_ms = NGX_CONF_UNSET_MSEC,
               .min_audio_ms = NGX_CONF_UNSET_MSEC,
               .max_decoded_bytes = NGX_CONF_UNSET,
+              .max_channels = NGX_CONF_UNSET_UINT,
               .formats = NGX_CONF_UNSET_UINT,
               .body_timeout_ms = NGX_CONF_UNSET_MSEC,
               .min_receive_rate = NGX_CONF_UNSET,
@@ -49,6 +51,7 @@ const char* merge(const Limits& from, Limits& limits) noexcept {
     ngx_conf_merge_msec_value(limits.max_audio_ms, from.max_audio_ms, 0);
     ngx_conf_merge_msec_value(limits.min_audio_ms, from.min_audio_ms, 0);
     ngx_conf_merge_value(limits.max_decoded_bytes, from.max_decoded_bytes, 0);
+    ngx_conf_merge_uint_value(limits.max_channels, from.max_channels, default_max_channels);
     ngx_conf_merge_uint_value(limits.formats, from.formats, 0);
     ngx_conf_merge_msec_value(limits.body_timeout_ms, from.body_timeout_ms, 0);
     ngx_conf_merge_value(limits.min_receive_rate, from.min_receive_rate, default_min_receive_rate);
@@ -63,7 +66,8 @@ shm::AudioLimits audio_limits_of(const Limits& limits) noexcept {
     return {.max_audio_ms = limits.max_audio_ms,
             .min_audio_ms = limits.min_audio_ms,
             .max_decoded_bytes = static_cast<std::uint64_t>(limits.max_decoded_bytes),
-            .formats = limits.formats};
+            .formats = limits.formats,
+            .max_channels = static_cast<std::uint32_t>(limits.max_channels)};
 }
 
 ngx_msec_t patience_of(const Limits& limits, std::uint64_t received_bytes) noexcept {
@@ -109,6 +113,20 @@ char* set_size_limit(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcep
     if (limit <= 0) {
         return const_cast<char*>("must be off or a size above zero");
     }
+    return NGX_CONF_OK;
+}
+
+char* set_channel_limit(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept {
+    auto& most = field<ngx_uint_t>(command, conf);
+    if (most != NGX_CONF_UNSET_UINT) {
+        return const_cast<char*>("is duplicate");
+    }
+    const ngx_str_t text = word(cf, 1);
+    const ngx_int_t number = ngx_atoi(text.data, text.len);
+    if (view(text) != "off" && (number < 1 || number > UINT16_MAX)) {
+        return const_cast<char*>("must be off or a number from 1 to 65535");
+    }
+    most = number > 0 ? static_cast<ngx_uint_t>(number) : 0;
     return NGX_CONF_OK;
 }
 

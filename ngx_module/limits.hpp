@@ -15,6 +15,7 @@ struct Limits {
     ngx_msec_t max_audio_ms;
     ngx_msec_t min_audio_ms;
     off_t max_decoded_bytes;
+    ngx_uint_t max_channels;
     ngx_uint_t formats;  // shm::AudioLimits::formats
     ngx_msec_t body_timeout_ms;
     off_t min_receive_rate;    // bytes a second …
@@ -33,6 +34,8 @@ ngx_msec_t patience_of(const Limits& limits, std::uint64_t received_bytes) noexc
 // `off` or a time, `off` or a size; into the field at the command's offset.
 char* set_time_limit(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
 char* set_size_limit(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
+// `off` or a number.
+char* set_channel_limit(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
 // `off`, or a size and `after=` a time.
 char* set_receive_rate(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
 // Names of formats, or `all`.

@@ -191,11 +191,14 @@ void Link::send_job(Job& job) noexcept {
         entry = job.submission;
     } else {
         entry.op = shm::Op::admit;
+        entry.endpoint = job.endpoint;
         entry.need_bytes = job.need_bytes;
         entry.charged_bytes = job.held_bytes;
     }
     entry.caller = job.caller;
     entry.most_at_once = job.most_at_once;
+    entry.identity = job.identity;
+    entry.priority = job.priority;
     entry.job = id_of(job);
     job.sent = true;
     job.held = false;

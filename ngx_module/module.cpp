@@ -6,6 +6,7 @@
 //   request              one request, from the gate to its log line; refusals
 //   rate                 how often one may ask; rate_conf: its directives and shared tables
 //   concurrency          how many jobs of one caller at once; the broker counts
+//   priority             whose turn it is: who asks, and how urgently; the broker's order
 //   rate_window, rate_table, rate_headers   the arithmetic, the words, what clients are told
 //   caller_key, key_hash who asks
 //   gate                 PREACCESS and content: checks, ticket, body, job

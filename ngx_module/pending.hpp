@@ -59,6 +59,9 @@ struct Job {
     Slab* slab = nullptr;
     std::uint64_t caller = 0;  // whose it is, where that is counted
     std::uint16_t most_at_once = 0;
+    shm::Priority priority = shm::Priority::interactive;
+    shm::Endpoint endpoint = shm::Endpoint::none;
+    std::uint64_t identity = 0;     // who asks
     std::uint64_t need_bytes = 0;   // the most that the body can grow to
     std::uint64_t asked_bytes = 0;  // of the last charge
     std::uint64_t granted_bytes = 0;

@@ -146,6 +146,23 @@ const char* set_job_memory(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> a
                : "must be a size of at least 16m";
 }
 
+const char* set_job_cpu(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
+    return read_time(arguments[0], pool.settings.job_cpu_ms)
+               ? nullptr
+               : "must be a time above zero and of 7 days at the most";
+}
+
+const char* set_job_result(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
+    return read_size(arguments[0], 64U << 10U, pool.settings.job_result_bytes)
+               ? nullptr
+               : "must be a size of at least 64k";
+}
+
+const char* set_disk_reserve(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
+    return read_size(arguments[0], 0, pool.settings.disk_reserve_bytes) ? nullptr
+                                                                        : "must be a size";
+}
+
 const char* set_upload_memory(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
     return read_size(arguments[0], 1U << 20U, pool.settings.upload_memory_bytes)
                ? nullptr
@@ -179,7 +196,7 @@ const char* set_catalog(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> argu
     return nullptr;
 }
 
-constexpr std::array<Setting, 12> settings = {{
+constexpr auto settings = std::to_array<Setting>({
     {"socket", 1, set_socket},
     {"workers", 1, set_workers},
     {"queue", 2, set_queue},
@@ -188,11 +205,15 @@ constexpr std::array<Setting, 12> settings = {{
     {"quarantine", 1, set_quarantine},
     {"crash_budget", 1, set_crash_budget},
     {"log_level", 1, set_log_level},
+    {"job_cpu", 1, set_job_cpu},
     {"job_memory", 1, set_job_memory},
+    {"job_result", 1, set_job_result},
+    {"disk_reserve", 1, set_disk_reserve},
     {"upload_memory", 1, set_upload_memory},
     {"result_cache", 2, set_result_cache},
     {"catalog", 1, set_catalog},
-}};
+});
+static_assert(settings.size() <= 32, "a bit of Reading::seen each");
 
 char* refuse(ngx_conf_t* cf, const ngx_str_t& name, const char* why) noexcept {
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" %s", &name, why);

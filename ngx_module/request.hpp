@@ -110,6 +110,7 @@ class Request final : public JobOwner {
     Request(ngx_http_request_t* request, LocConf& reached) noexcept;
     void choose_request_id() noexcept;
     ngx_int_t answer_preflight() noexcept;
+    bool say_who_asks() noexcept;
     ngx_int_t ask_for_ticket(std::uint64_t need_bytes) noexcept;
     ngx_int_t submit() noexcept;
     Failure body_too_large() const noexcept;

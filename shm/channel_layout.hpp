@@ -14,6 +14,15 @@ enum JobFlags : std::uint32_t {
     job_track_id_made = 1U << 2U,  // nginx made the track id; a JSON body may name its own
 };
 
+// What a worker for short jobs may find before it gives a job back (JobDone::is_long). All zero in
+// a worker for long ones: there it stays.
+struct ShortJob {
+    std::uint32_t cpu_us = 0;  // after so much time
+    // By format: the samples of all channels, in 1024s, that make a job long before it began.
+    std::array<std::uint32_t, static_cast<std::size_t>(AudioFormat::count_)> most_ksamples{};
+};
+static_assert(sizeof(ShortJob) == 84);
+
 // Broker -> child. `params` and `body` are offsets into the channel's arena, or into the file.
 struct alignas(cache_line_bytes) Job {
     std::uint64_t number = 0;  // the broker's own, unique while the daemon lives
@@ -24,16 +33,18 @@ struct alignas(cache_line_bytes) Job {
     std::uint64_t body_offset = 0;
     std::uint64_t body_bytes = 0;
     std::uint32_t params_bytes = 0;
-    std::uint32_t reserved0 = 0;
+    std::uint32_t cpu_ms = 0;  // how long it may compute
     AudioLimits limits;
     std::uint64_t job_memory_bytes = 0;
-    std::uint64_t deadline_ns = 0;  // now_ns() after which nobody waits for the answer
+    std::uint64_t result_bytes = 0;  // the largest answer
+    std::uint64_t deadline_ns = 0;   // now_ns() after which nobody waits for the answer
+    ShortJob short_job;
     std::array<std::uint8_t, 16> job_key{};
     Text request_id;
     Text track_id;
     std::array<std::uint8_t, 4> reserved{};
 };
-static_assert(sizeof(Job) == 384 && std::is_trivially_copyable_v<Job>);
+static_assert(sizeof(Job) == 512 && std::is_trivially_copyable_v<Job>);
 
 // Child -> broker. The result lies in the result slot of the entry's ring position, or in a file
 // sent before.
@@ -48,10 +59,15 @@ struct alignas(cache_line_bytes) JobDone {
     StageTimes times;
     AudioFacts audio;
     std::uint64_t decoded_frames = 0;
+    std::uint64_t cpu_us = 0;             // what it took of the processor
+    std::uint64_t heap_before_bytes = 0;  // as the allocator counts: before the job …
+    std::uint64_t heap_peak_bytes = 0;    // … at most, beyond that …
+    std::uint64_t heap_after_bytes = 0;   // … and after it
     Text track_id;
-    std::array<std::uint8_t, 22> reserved{};
+    std::uint8_t is_long = 0;  // 1: not done, it is for a worker of the other class
+    std::array<std::uint8_t, 61> reserved{};
 };
-static_assert(sizeof(JobDone) == 256 && std::is_trivially_copyable_v<JobDone>);
+static_assert(sizeof(JobDone) == 320 && std::is_trivially_copyable_v<JobDone>);
 
 inline constexpr std::uint32_t channel_ring_entries = 16;         // a power of two
 inline constexpr std::uint32_t channel_result_bytes = 1U << 20U;  // one slot a ring position

@@ -48,6 +48,9 @@ inline constexpr std::size_t endpoint_count = static_cast<std::size_t>(Endpoint:
 // `raw`.
 enum class BodyKind : std::uint16_t { none = 0, raw, json, count_ };
 
+// Whose turn it is first: batch jobs get what interactive ones leave, and a share of their own.
+enum class Priority : std::uint8_t { interactive = 0, batch, count_ };
+
 // What a location accepts of an upload's audio; a zero bounds nothing. The worker, which alone can
 // tell, holds a job to it.
 struct AudioLimits {
@@ -55,8 +58,10 @@ struct AudioLimits {
     std::uint64_t min_audio_ms = 0;
     std::uint64_t max_decoded_bytes = 0;  // as 32-bit samples of every channel
     std::uint64_t formats = 0;            // bit i: AudioFormat i is let in; 0 = all are
+    std::uint32_t max_channels = 0;
+    std::uint32_t reserved = 0;
 };
-static_assert(sizeof(AudioLimits) == 32);
+static_assert(sizeof(AudioLimits) == 40);
 
 // A job for as long as it lives: which link, which place in nginx's pending table, which use of
 // that place.
@@ -131,10 +136,11 @@ struct alignas(cache_line_bytes) Submission {
     Text request_id;
     Text track_id;  // from the path, the query or a part; else made by nginx; see track_id_made
     std::uint8_t track_id_made = 0;  // 1: made by nginx, so a JSON body may still name its own
-    std::uint8_t reserved = 0;
+    Priority priority = Priority::interactive;
     std::uint16_t most_at_once = 0;            // tickets that its caller may hold, 0 = any number
     std::array<std::uint64_t, 2> cache_key{};  // what the answer depends on, hashed (shm/cache.hpp)
-    std::uint64_t caller = 0;  // whose it is, hashed by nginx under a secret of its own
+    std::uint64_t caller = 0;    // whom most_at_once counts, hashed by nginx under a secret
+    std::uint64_t identity = 0;  // who asks, hashed likewise; always there
     std::array<std::uint8_t, 16> trace_id{};  // W3C Trace Context; all zero: none
 };
 static_assert(sizeof(Submission) == 448 && std::is_trivially_copyable_v<Submission>);
@@ -242,6 +248,8 @@ struct LinkUp {
 
 enum class PartState : std::uint32_t { down = 0, starting, ready, draining, count_ };
 
+inline constexpr std::size_t published_queues = 3;
+
 // Written by the broker alone.
 struct LinkDown {
     SegmentHeader header;
@@ -251,7 +259,7 @@ struct LinkDown {
     alignas(cache_line_bytes) Counter
         heartbeat_ns;     // now_ns() of the broker's last turn, at least every second
     Counter queue_depth;  // jobs waiting for a worker
-    Counter expected_wait_us;
+    Counter expected_wait_us[published_queues];  // for short jobs, long jobs, the librarian
     Counter catalog_version;
     Counter catalog_tracks;
     Counter disk_free_bytes;
@@ -315,16 +323,20 @@ struct PoolSettings {
     std::uint64_t job_memory_bytes = 512ULL << 20U;
     std::uint64_t upload_memory_bytes = 1ULL << 30U;
     std::uint64_t result_cache_bytes = 0;  // 0 = no result cache
+    std::uint64_t job_result_bytes = 64ULL << 20U;
+    std::uint64_t disk_reserve_bytes = 16ULL << 20U;
     std::uint32_t result_cache_ttl_ms = 0;
     std::uint32_t drain_timeout_ms = 30'000;
     std::uint32_t quarantine_ms = 600'000;    // 0 = nothing is quarantined
     std::uint32_t crash_budget = 10;          // workers that one identity may crash …
     std::uint32_t crash_budget_ms = 600'000;  // … in that time; 0 = any number
+    std::uint32_t job_cpu_ms = 120'000;
     LogLevel log_level = LogLevel::unset;
     std::uint16_t catalog_bytes = 0;  // length of `catalog`, e.g. "sqlite:catalog.db"
     std::array<char, path_bytes> catalog{};
+    std::array<std::uint8_t, 4> reserved{};
 };
-static_assert(sizeof(PoolSettings) == 1096 && std::is_trivially_copyable_v<PoolSettings>);
+static_assert(sizeof(PoolSettings) == 1120 && std::is_trivially_copyable_v<PoolSettings>);
 
 // nginx worker -> broker, with one descriptor: LinkUp.
 struct Hello {

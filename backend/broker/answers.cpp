@@ -18,6 +18,11 @@ bool is_success(std::uint16_t status) {
     return status == 200 || status == 201 || status == 204;
 }
 
+// What a job cost who asked for it.
+std::uint64_t time_of(const shm::JobDone& done, const Child& child) {
+    return child.lane == Lane::librarian ? done.times.search_us : done.cpu_us;
+}
+
 }  // namespace
 
 Jobs::Read Jobs::read_answers(Child& child) {
@@ -44,23 +49,34 @@ bool Jobs::take_answer(Child& child, shm::ChannelAnswer& answer) {
         return false;
     }
     child.jobs.erase(place);
+    child.busy_since_ns = now_ns();
     Job& job = *jobs_.at(number);
-    child.backlog_us -= std::min(child.backlog_us, job.estimate_us);
+    child.backlog_us -= std::min(child.backlog_us, job.turn.cost_us);
     job.child = 0;
     const shm::JobDone& done = answer.entry;
     if (child.lane == Lane::librarian) {
         job.times.search_us = done.times.search_us;
+        estimate_.learn_search(job.submission.endpoint, done.times.search_us);
         catalog_moved_();
     } else {
         job.times.decode_us = done.times.decode_us;
         job.times.compute_us = done.times.compute_us;
         job.audio = done.audio;
+        if (done.is_long == 0) {
+            parts_.metrics.observe_use(done.heap_peak_bytes, done.cpu_us);
+        }
+        log::about(job.submission, spdlog::level::debug,
+                   "{} us of processor, heap {} bytes, {} more at most, {} after", done.cpu_us, done.heap_before_bytes,
+                      done.heap_peak_bytes, done.heap_after_bytes);
     }
+    parts_.scheduler.settle(job.lane, job.turn, time_of(done, child));
     const auto errc = static_cast<Errc>(done.failure.errc);
     if (job.waiters.empty()) {
         erase(job);
     } else if (errc == Errc::ok) {
         take_success(job, child, answer);
+    } else if (errc == Errc::cancelled && done.is_long != 0 && job.lane == Lane::short_jobs) {
+        to_long_worker(job);
     } else if (errc == Errc::cancelled) {
         take_stop(job);
     } else {
@@ -74,8 +90,8 @@ bool Jobs::take_answer(Child& child, shm::ChannelAnswer& answer) {
 void Jobs::take_success(Job& job, Child& child, shm::ChannelAnswer& answer) {
     const shm::JobDone& done = answer.entry;
     if (child.lane != Lane::librarian) {
-        estimate_.learn(job.submission.endpoint, job.submission.audio_bytes,
-                        std::uint64_t{done.times.decode_us} + done.times.compute_us);
+        estimate_.learn(job.submission.endpoint, job.submission.audio_bytes, done.audio,
+                        done.decoded_frames, done.cpu_us);
         if (needs_librarian(job.submission.endpoint)) {
             to_librarian(job, answer);
             return;
@@ -85,6 +101,12 @@ void Jobs::take_success(Job& job, Child& child, shm::ChannelAnswer& answer) {
     completion.status = done.status;
     completion.etag = done.etag;
     completion.track_id = done.track_id;
+    if (done.result_bytes > parts_.settings.job_result_bytes) {
+        fail(job, {.errc = static_cast<std::uint16_t>(Errc::job_too_large),
+                   .limit = parts_.settings.job_result_bytes,
+                   .value = done.result_bytes});
+        return;
+    }
     count(job, Errc::ok);
     if (answer.file) {
         completion.result_bytes = done.result_bytes;
@@ -114,14 +136,30 @@ void Jobs::take_stop(Job& job) {
     }
 }
 
+// A worker for short jobs has seen what it is, or was at it for too long.
+void Jobs::to_long_worker(Job& job) {
+    const shm::Endpoint endpoint = job.submission.endpoint;
+    job.turn.cost_us =
+        std::max({estimate_.of(endpoint, job.audio),
+                  estimate_.of(endpoint, job.submission.audio_bytes), Estimate::patience_us});
+    parts_.metrics.count_moved();
+    const std::uint64_t wait_us = parts_.scheduler.expected_wait_us(Lane::long_jobs, job.turn);
+    if (wait_us * 1000U > parts_.settings.queue_timeout_ns) {
+        job.lane = Lane::long_jobs;
+        fail(job, Errc::overloaded);
+        return;
+    }
+    enqueue(job, Lane::long_jobs);
+}
+
 void Jobs::to_librarian(Job& job, const shm::ChannelAnswer& answer) {
     if (answer.entry.result_bytes > shm::channel_arena_bytes / 2) {
         fail(job, Errc::job_too_large);
         return;
     }
+    job.turn.cost_us = estimate_.of_search(job.submission.endpoint);
     job.record = answer.file ? read_part(answer.file, 0, answer.entry.result_bytes)
                              : std::vector<std::byte>(answer.bytes.begin(), answer.bytes.end());
-    job.estimate_us = 0;
     job.crashes = 0;
     enqueue(job, Lane::librarian);
 }
@@ -161,7 +199,7 @@ void Jobs::blame(const Job& job, const Child& child, Ending how) {
     }
     const Blame::Suspect suspect{
         parts_.blame.quarantine().content_of(job.submission, job.slab.get()),
-        job.submission.caller};
+        job.submission.identity};
     if (job.crashes + 1 >= most_workers) {
         parts_.blame.convict(suspect, Quarantine::deaths_to_hold);
     } else if (how == Ending::lied) {
@@ -174,6 +212,7 @@ void Jobs::blame(const Job& job, const Child& child, Ending how) {
 void Jobs::place_again(Job& job, bool begun) {
     job.child = 0;
     if (job.waiters.empty()) {
+        parts_.scheduler.settle(job.lane, job.turn, begun ? job.turn.cost_us : 0);
         erase(job);
         return;
     }
@@ -184,12 +223,13 @@ void Jobs::place_again(Job& job, bool begun) {
         log::about(job.submission, spdlog::level::err,
                    "{} with it, and so did the one that tried again",
                    librarian ? "the librarian died" : "a worker died");
+        parts_.scheduler.settle(job.lane, job.turn, job.turn.cost_us);
         fail(job, librarian ? Errc::backend_unavailable : Errc::worker_crashed);
         return;
     }
     parts_.metrics.count_retry();
     job.queued_ns = now_ns();
-    parts_.scheduler.push_front(job.lane, job.number, job.estimate_us);
+    parts_.scheduler.push_front(job.lane, job.turn);
 }
 
 shm::Completion Jobs::completion_of(const Job& job) const {
@@ -200,22 +240,25 @@ shm::Completion Jobs::completion_of(const Job& job) const {
     return out;
 }
 
-shm::FailureFacts Jobs::failure_of(Errc code) const {
+shm::FailureFacts Jobs::failure_of(const Job& job, Errc code) const {
     const bool later =
         code == Errc::overloaded || code == Errc::backend_unavailable || code == Errc::draining;
     return {.errc = static_cast<std::uint16_t>(code),
-            .retry_after_s = later ? parts_.scheduler.retry_after_s() : 0U};
+            .retry_after_s = later ? Scheduler::retry_after_s(
+                                         parts_.scheduler.expected_wait_us(job.lane, job.turn))
+                                   : 0U};
 }
 
 void Jobs::fail(Job& job, Errc code) {
-    fail(job, failure_of(code));
+    fail(job, failure_of(job, code));
 }
 
 void Jobs::fail(Job& job, const shm::FailureFacts& failure) {
     count(job, static_cast<Errc>(failure.errc));
     shm::Completion completion = completion_of(job);
     completion.failure = failure;
-    completion.failure.retry_after_s = failure_of(static_cast<Errc>(failure.errc)).retry_after_s;
+    completion.failure.retry_after_s =
+        failure_of(job, static_cast<Errc>(failure.errc)).retry_after_s;
     answer_all(job, completion, {});
     answered(job);
 }

@@ -41,6 +41,7 @@ Result<std::unique_ptr<Broker>> Broker::create(BrokerOptions options, UniqueFd l
 Broker::Broker(BrokerOptions options, UniqueFd listener, UniqueFd zygote, UniqueFd signals,
                Poller poller)
     : options_(std::move(options)),
+      disk_(options_.state_folder),
       listener_(std::move(listener)),
       signals_(std::move(signals)),
       poller_(std::move(poller)),
@@ -56,7 +57,7 @@ Broker::Broker(BrokerOptions options, UniqueFd listener, UniqueFd zygote, Unique
           },
           [this] { publish_catalog(); }),
       desk_(
-          {jobs_, scheduler_, admission_, metrics_, blame_, settings_},
+          {jobs_, scheduler_, admission_, metrics_, blame_, settings_, disk_},
           [this](std::uint64_t epoch) {
               const auto found = open_links_.find(epoch);
               return found == open_links_.end() ? nullptr : found->second;

@@ -16,6 +16,7 @@
 #include "broker/admission.hpp"
 #include "broker/blame.hpp"
 #include "broker/desk.hpp"
+#include "broker/disk.hpp"
 #include "broker/jobs.hpp"
 #include "broker/link.hpp"
 #include "broker/metrics.hpp"
@@ -93,6 +94,7 @@ class Broker {
     shm::PartState daemon_state() const;
 
     BrokerOptions options_;
+    Disk disk_;
     UniqueFd listener_;
     UniqueFd signals_;
     Poller poller_;

@@ -1,5 +1,6 @@
 #include "broker/desk.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/clock.hpp"
@@ -11,6 +12,7 @@ namespace {
 bool is_well_formed(const Link& link, const shm::Submission& submission) {
     return submission.job.epoch == link.epoch() && submission.request_id.size <= shm::text_bytes &&
            submission.track_id.size <= shm::text_bytes &&
+           submission.priority < shm::Priority::count_ &&
            submission.need_bytes <= shm::max_upload_bytes &&
            submission.charged_bytes <= shm::max_upload_bytes;
 }
@@ -52,21 +54,22 @@ bool Desk::serve(Link& link, const shm::Submission& submission) {
     return false;
 }
 
-// Why a job of that kind cannot begin now; `ok` where it can.
-Errc Desk::refusal(shm::Endpoint endpoint, std::uint64_t bytes) const {
+// Why such a job cannot begin now; `ok` where it can. One that nobody is before is always let in:
+// that it will take too long is only an estimate.
+Errc Desk::refusal(const shm::Submission& submission, std::uint64_t bytes) const {
     if (draining_) {
         return Errc::draining;
     }
-    Lane lane = Lane::librarian;
-    if (needs_worker(endpoint) || endpoint == shm::Endpoint::none) {
-        lane = parts_.jobs.expected_us(endpoint, bytes) > Estimate::long_job_us ? Lane::long_jobs
-                                                                                : Lane::short_jobs;
+    if (needs_disk(submission.endpoint) &&
+        !parts_.disk.has_room_for(bytes, parts_.settings.disk_reserve_bytes)) {
+        return Errc::insufficient_storage;
     }
-    const std::uint64_t wait_ns = parts_.scheduler.expected_wait_us(lane) * 1000U;
-    return !parts_.scheduler.has_room() || wait_ns > parts_.settings.queue_timeout_ns ||
-                   wait_ns > parts_.settings.job_deadline_ns
-               ? Errc::overloaded
-               : Errc::ok;
+    const auto [place, wait_us] = parts_.jobs.prospect_of(submission, bytes);
+    const std::uint64_t end_ns = (wait_us + place.turn.cost_us) * 1000U;
+    const bool too_late = wait_us != 0 && (wait_us * 1000U > parts_.settings.queue_timeout_ns ||
+                                           end_ns > parts_.settings.job_deadline_ns);
+    return too_late || !parts_.scheduler.has_room(place.lane, place.turn) ? Errc::overloaded
+                                                                          : Errc::ok;
 }
 
 void Desk::refuse(Link& link, const shm::Submission& submission, shm::CompletionKind kind,
@@ -82,10 +85,12 @@ void Desk::refuse(Link& link, const shm::Submission& submission, shm::Completion
     completion.failure.limit = failure.limit;
     completion.failure.value = failure.value;
     if (failure.code == Errc::overloaded || failure.code == Errc::draining) {
-        completion.failure.retry_after_s = parts_.scheduler.retry_after_s();
+        const std::uint64_t bytes = std::max(submission.need_bytes, submission.audio_bytes);
+        completion.failure.retry_after_s =
+            Scheduler::retry_after_s(parts_.jobs.prospect_of(submission, bytes).wait_us);
     }
     if (failure.code == Errc::rate_limited) {
-        const std::uint64_t wait_ns = parts_.blame.budget().wait_ns(submission.caller, now_ns());
+        const std::uint64_t wait_ns = parts_.blame.budget().wait_ns(submission.identity, now_ns());
         completion.failure.retry_after_s = static_cast<std::uint32_t>(wait_ns / 1'000'000'000 + 1);
     }
     completion.again = failure.code == Errc::draining ? 1 : 0;
@@ -104,7 +109,7 @@ void Desk::send_grant(Link& link, const Admission::Grant& grant, Errc errc) {
 // False where a worker's job is refused: its sender has crashed too many.
 bool Desk::has_crashes_left(const shm::Submission& submission) const {
     if (!needs_worker(submission.endpoint) ||
-        parts_.blame.budget().wait_ns(submission.caller, now_ns()) == 0) {
+        parts_.blame.budget().wait_ns(submission.identity, now_ns()) == 0) {
         return true;
     }
     parts_.metrics.count_crash_refusal();
@@ -117,7 +122,7 @@ bool Desk::admit(Link& link, const shm::Submission& submission) {
         parts_.admission.has(submission.job)) {
         return false;
     }
-    Errc why = refusal(submission.endpoint, submission.need_bytes);
+    Errc why = refusal(submission, submission.need_bytes);
     if (why == Errc::ok && parts_.admission.tickets() >= most_tickets) {
         why = Errc::overloaded;
     }
@@ -266,9 +271,10 @@ bool Desk::submit(Link& link, const shm::Submission& submission) {
     }
     // Who has a ticket was let in when it asked; only a full queue turns it away now.
     if (why == Errc::ok && (!has_ticket || draining_)) {
-        why = refusal(submission.endpoint, submission.audio_bytes);
-    } else if (why == Errc::ok && !parts_.scheduler.has_room()) {
-        why = Errc::overloaded;
+        why = refusal(submission, submission.audio_bytes);
+    } else if (why == Errc::ok) {
+        const Jobs::Place place = parts_.jobs.place_of(submission, submission.audio_bytes);
+        why = parts_.scheduler.has_room(place.lane, place.turn) ? Errc::ok : Errc::overloaded;
     }
     if (why != Errc::ok) {
         parts_.admission.give_back(submission.job);

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "broker/admission.hpp"
+#include "broker/disk.hpp"
 #include "broker/jobs.hpp"
 #include "broker/link.hpp"
 #include "broker/scheduler.hpp"
@@ -28,6 +29,7 @@ class Desk {
         Metrics& metrics;
         Blame& blame;
         const Settings& settings;
+        const Disk& disk;
     };
 
     Desk(const Parts& parts, Jobs::LinkOf link_of, std::function<std::string()> metrics_text)
@@ -55,7 +57,7 @@ class Desk {
     bool take_slab(Link& link, const shm::Submission& submission, std::shared_ptr<Slab>& slab);
     Errc take_ticket(Link& link, const shm::Submission& submission);
 
-    Errc refusal(shm::Endpoint endpoint, std::uint64_t bytes) const;
+    Errc refusal(const shm::Submission& submission, std::uint64_t bytes) const;
     void refuse(Link& link, const shm::Submission& submission, shm::CompletionKind kind,
                 Failure failure);
     void send_grant(Link& link, const Admission::Grant& grant, Errc errc);

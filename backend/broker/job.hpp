@@ -34,8 +34,8 @@ struct Job {
     std::uint64_t child = 0;       // birth of who has it, 0 = it waits
     unsigned crashes = 0;  // workers that may have died of it, or librarians that died with it
     unsigned deaths = 0;   // all children that died with it, those that never began it too
-    std::uint64_t estimate_us = 0;
     std::uint64_t cleared_stamp = 0;  // of the quarantine that did not hold it
+    Turn turn;
 
     std::uint64_t queued_ns = 0;    // since when it waits in this lane
     std::uint64_t deadline_ns = 0;  // as its child was told: the latest of the waiters of then
@@ -61,6 +61,11 @@ constexpr bool needs_librarian(shm::Endpoint endpoint) noexcept {
 constexpr bool writes_catalog(shm::Endpoint endpoint) noexcept {
     return endpoint == shm::Endpoint::track_create || endpoint == shm::Endpoint::track_patch ||
            endpoint == shm::Endpoint::track_delete;
+}
+
+// What makes the catalog larger.
+constexpr bool needs_disk(shm::Endpoint endpoint) noexcept {
+    return endpoint == shm::Endpoint::track_create || endpoint == shm::Endpoint::track_patch;
 }
 
 }  // namespace sonogate::broker

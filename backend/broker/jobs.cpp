@@ -35,21 +35,57 @@ void Jobs::start(const shm::Submission& submission, std::shared_ptr<Slab> slab) 
     Job& job = *owned;
     job.number = next_number_++;
     add_waiter(job, submission, std::move(slab));
+    const Place place = place_of(submission, submission.audio_bytes);
+    job.turn = place.turn;
+    job.turn.number = job.number;
     jobs_.emplace(job.number, std::move(owned));
     parts_.metrics.observe(StageName::receive, submission.receive_us);
-    Lane lane = Lane::librarian;
-    if (needs_worker(submission.endpoint)) {
-        job.estimate_us = estimate_.of(submission.endpoint, submission.audio_bytes);
-        lane = job.estimate_us > Estimate::long_job_us ? Lane::long_jobs : Lane::short_jobs;
+    make_room(place);
+    enqueue(job, place.lane);
+}
+
+Jobs::Place Jobs::place_of(const shm::Submission& submission, std::uint64_t bytes) const {
+    Place out{.lane = Lane::librarian,
+              .turn = {.identity = submission.identity, .priority = submission.priority}};
+    if (!needs_worker(submission.endpoint)) {
+        out.turn.cost_us = estimate_.of_search(submission.endpoint);
+        return out;
     }
-    enqueue(job, lane);
+    const std::uint64_t by_size_us = estimate_.of(submission.endpoint, bytes);
+    const bool is_long = bytes > Estimate::short_bytes;
+    out.lane = is_long ? Lane::long_jobs : Lane::short_jobs;
+    out.turn.cost_us = is_long ? by_size_us : std::min(by_size_us, Estimate::long_job_us);
+    return out;
+}
+
+Jobs::Prospect Jobs::prospect_of(const shm::Submission& submission, std::uint64_t bytes) const {
+    Place place = place_of(submission, bytes);
+    const std::uint64_t by_size_us = estimate_.of(submission.endpoint, bytes);
+    const auto& scheduler = parts_.scheduler;
+    // Whose long jobs wait already, and who sends one more of a size that was long so far, is not
+    // told that workers for short ones are free.
+    if (place.lane == Lane::short_jobs && by_size_us > Estimate::long_job_us &&
+        scheduler.waits(Lane::long_jobs, submission.identity, submission.priority)) {
+        place.lane = Lane::long_jobs;
+        place.turn.cost_us = by_size_us;
+    }
+    return {.place = place,
+            .wait_us = scheduler.expected_wait_us(place.lane, place.turn) +
+                       parts_.pool.busy_us(place.lane, now_ns())};
+}
+
+// The queue is full: who has most of it gives way, with what came last.
+void Jobs::make_room(const Place& place) {
+    if (const auto number = parts_.scheduler.who_gives_way(place.lane, place.turn)) {
+        fail(*jobs_.at(*number), Errc::overloaded);
+    }
 }
 
 void Jobs::enqueue(Job& job, Lane lane) {
     job.lane = lane;
     job.child = 0;
     job.queued_ns = now_ns();
-    parts_.scheduler.push(lane, job.number, job.estimate_us);
+    parts_.scheduler.push(lane, job.turn);
 }
 
 bool Jobs::dispatch() {
@@ -83,7 +119,6 @@ bool Jobs::dispatch_one(Lane lane) {
         if (handed.failure().code == Errc::overloaded || handed.failure().code == Errc::internal) {
             return false;  // no room there now, or it died: its EOF is on the way
         }
-        parts_.scheduler.pop(lane);
         fail(job, handed.failure().code);
         return true;
     }
@@ -91,8 +126,11 @@ bool Jobs::dispatch_one(Lane lane) {
     job.child = child->birth;
     job.times.queue_us += static_cast<std::uint32_t>(
         std::min<std::uint64_t>((now_ns() - job.queued_ns) / 1000U, UINT32_MAX / 2));
+    if (child->jobs.empty()) {
+        child->busy_since_ns = now_ns();
+    }
     child->jobs.push_back(job.number);
-    child->backlog_us += job.estimate_us;
+    child->backlog_us += job.turn.cost_us;
     return true;
 }
 
@@ -121,7 +159,12 @@ Result<void> Jobs::hand_over(Job& job, Child& child) {
         (asked.track_id_made != 0 ? shm::job_track_id_made : 0U);
     message.limits = asked.limits;
     message.job_memory_bytes = parts_.settings.job_memory_bytes;
+    message.result_bytes = parts_.settings.job_result_bytes;
+    message.cpu_ms = parts_.settings.job_cpu_ms;
     message.deadline_ns = job.deadline_ns;
+    if (job.lane == Lane::short_jobs) {
+        message.short_job = estimate_.short_job(asked.endpoint);
+    }
     message.job_key = asked.job_key;
     message.request_id = asked.request_id;
     message.track_id = asked.track_id;
@@ -209,6 +252,7 @@ void Jobs::tick(std::uint64_t now_ns) {
         ++at;  // check_time may erase the job
         check_time(job, now_ns);
     }
+    end_spinning_workers();
     // Ending a child moves its other jobs, so each round looks for one.
     for (;;) {
         const auto stuck = std::find_if(jobs_.begin(), jobs_.end(), [&](const auto& entry) {
@@ -231,6 +275,31 @@ void Jobs::give_up() {
         if (!job.waiters.empty()) {
             fail(job, Errc::draining);
         }
+    }
+}
+
+// A worker looks at its processor time between blocks, and answers for itself. One that does not
+// come to that is ended; trying its job once more would only take another one.
+void Jobs::end_spinning_workers() {
+    const std::uint64_t most_ns =
+        std::uint64_t{parts_.settings.job_cpu_ms} * 1'000'000U + cpu_patience_ns;
+    std::vector<std::uint64_t> spinning;
+    for (const auto& child : parts_.pool.children()) {
+        if (child->lane != Lane::librarian && !child->jobs.empty() &&
+            child->cpu.used_ns(child->jobs.front(), child->pid) > most_ns) {
+            spinning.push_back(child->birth);
+        }
+    }
+    for (const std::uint64_t birth : spinning) {
+        Job& job = *jobs_.at(parts_.pool.find(birth)->jobs.front());
+        log::about(job.submission, spdlog::level::warn,
+                   "it is over its processor time, and so its worker is ended");
+        if (!job.waiters.empty()) {
+            fail(job, {.errc = static_cast<std::uint16_t>(Errc::job_too_large),
+                       .limit = parts_.settings.job_cpu_ms,
+                       .value = 0});
+        }
+        child_ended(birth, Ending::stuck);
     }
 }
 

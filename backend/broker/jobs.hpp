@@ -48,6 +48,8 @@ class Jobs {
     static constexpr std::uint64_t stop_patience_ns = 300'000'000;
     // Workers that may die of a job.
     static constexpr unsigned most_workers = 2;
+    // How much longer than its budget a worker may compute before it is ended from outside.
+    static constexpr std::uint64_t cpu_patience_ns = 300'000'000;
     // Librarians that may die with a job before its client is told.
     static constexpr unsigned most_librarians = 3;
     // Children of any kind: a worker could lie about what it had begun.
@@ -93,11 +95,22 @@ class Jobs {
     std::size_t wanted() const noexcept { return by_place_.size(); }
     // Submissions that a job answered which another had started.
     std::uint64_t shared() const noexcept { return shared_; }
-    std::uint64_t expected_us(shm::Endpoint endpoint, std::uint64_t bytes) const noexcept {
-        return estimate_.of(endpoint, bytes);
-    }
+
+    // Where a submission of so many bytes would wait, and what its turn depends on.
+    struct Place {
+        Lane lane = Lane::short_jobs;
+        Turn turn;
+    };
+    Place place_of(const shm::Submission& submission, std::uint64_t bytes) const;
+    // What can be told at the door: where it will wait, and how long if it came now.
+    struct Prospect {
+        Place place;
+        std::uint64_t wait_us = 0;
+    };
+    Prospect prospect_of(const shm::Submission& submission, std::uint64_t bytes) const;
 
   private:
+    void make_room(const Place& place);
     bool dispatch_one(Lane lane);
     Result<void> hand_over(Job& job, Child& child);
     Result<void> hand_to_worker(Job& job, Child& child, shm::Job& message);
@@ -107,6 +120,7 @@ class Jobs {
     bool take_answer(Child& child, shm::ChannelAnswer& answer);
     void take_success(Job& job, Child& child, shm::ChannelAnswer& answer);
     void take_stop(Job& job);
+    void to_long_worker(Job& job);
     void to_librarian(Job& job, const shm::ChannelAnswer& answer);
     void look_at_first(Child& child);
 
@@ -114,10 +128,11 @@ class Jobs {
     void blame(const Job& job, const Child& child, Ending how);
     void place_again(Job& job, bool begun);
     void stop_work(Job& job);
+    void end_spinning_workers();
     void check_time(Job& job, std::uint64_t now_ns);
 
     shm::Completion completion_of(const Job& job) const;
-    shm::FailureFacts failure_of(Errc code) const;
+    shm::FailureFacts failure_of(const Job& job, Errc code) const;
     void fail(Job& job, const shm::FailureFacts& failure);
     void fail(Job& job, Errc code);
     void count(const Job& job, Errc outcome);

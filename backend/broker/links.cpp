@@ -135,6 +135,7 @@ void Broker::take_settings(Settings settings) {
     scheduler_.set_limits(settings_.queue_jobs, settings_.workers);
     blame_.quarantine().set_time(settings_.quarantine_ns);
     blame_.budget().set(settings_.crash_budget, settings_.crash_budget_ns);
+    disk_.follow(settings_.store);
     admission_.set_limit(settings_.upload_memory_bytes);
     size_cache();
     if (pool_.apply(settings_) && !first) {

@@ -21,6 +21,8 @@ constexpr std::array<std::string_view, shm::counted_endpoint_count> counted_endp
 constexpr std::array<std::string_view, static_cast<std::size_t>(StageName::count_)> stage_names = {
     "receive", "queue", "decode", "compute", "search"};
 
+constexpr std::array<std::string_view, lane_count> queue_names = {"short", "long", "librarian"};
+
 constexpr std::array<std::string_view, static_cast<std::size_t>(shm::PartState::count_)>
     state_names = {"down", "starting", "ready", "draining"};
 
@@ -66,24 +68,40 @@ void write_requests(Exposition& out, const RequestCounts& requests) {
     }
 }
 
-void write_stage(Exposition& out, std::string_view stage, const Histogram& histogram) {
+// `labels` of each sample beside `le`; may be empty.
+template <const auto& Bounds>
+void write_histogram(Exposition& out, const std::string& labels,
+                     const Histogram<Bounds>& histogram) {
+    const std::string before = labels.empty() ? "" : labels + ",";
     std::uint64_t below = 0;
-    for (std::size_t i = 0; i < Histogram::bounds_s.size(); ++i) {
+    for (std::size_t i = 0; i < Bounds.size(); ++i) {
         below += histogram.counts()[i];
-        out.sample("_bucket", fmt::format("stage=\"{}\",le=\"{}\"", stage, Histogram::bounds_s[i]),
-                   below);
+        out.sample("_bucket", fmt::format("{}le=\"{}\"", before, Bounds[i]), below);
     }
     below += histogram.counts().back();
-    out.sample("_bucket", fmt::format("stage=\"{}\",le=\"+Inf\"", stage), below);
-    out.sample("_sum", fmt::format("stage=\"{}\"", stage), histogram.sum_s());
-    out.sample("_count", fmt::format("stage=\"{}\"", stage), below);
+    out.sample("_bucket", before + "le=\"+Inf\"", below);
+    out.sample("_sum", labels, histogram.sum());
+    out.sample("_count", labels, below);
 }
 
 void write_pool(Exposition& out, const Snapshot& now) {
-    out.single("sonogate_queue_depth", "gauge", "Jobs that wait for a worker or the librarian.",
-               now.queue_depth);
-    out.single("sonogate_expected_wait_seconds", "gauge", "What a job that came now would wait.",
-               static_cast<double>(now.expected_wait_us) * 1e-6);
+    const auto queue = [](std::size_t i) { return fmt::format("queue=\"{}\"", queue_names[i]); };
+    std::uint64_t depth = 0;
+    out.family("sonogate_queue_jobs", "gauge", "Jobs that wait, by whom they wait for.");
+    for (std::size_t i = 0; i < lane_count; ++i) {
+        out.sample("", queue(i), now.queues[i].jobs);
+        depth += now.queues[i].jobs;
+    }
+    out.single("sonogate_queue_depth", "gauge", "Jobs that wait, in all queues.", depth);
+    out.family("sonogate_queue_identities", "gauge", "Those who have jobs that wait.");
+    for (std::size_t i = 0; i < lane_count; ++i) {
+        out.sample("", queue(i), now.queues[i].identities);
+    }
+    out.family("sonogate_expected_wait_seconds", "gauge",
+               "What the last one of a queue will wait.");
+    for (std::size_t i = 0; i < lane_count; ++i) {
+        out.sample("", queue(i), static_cast<double>(now.queues[i].wait_us) * 1e-6);
+    }
     out.family("sonogate_workers", "gauge", "Worker processes, by state.");
     out.sample("", "state=\"ready\"", now.workers_ready);
     out.sample("", "state=\"busy\"", now.workers_busy);
@@ -198,14 +216,21 @@ std::string Metrics::text(const Snapshot& now) const {
     }
     out.family("sonogate_stage_seconds", "histogram", "Time of a job in each stage.");
     for (std::size_t i = 0; i < stages_.size(); ++i) {
-        write_stage(out, stage_names[i], stages_[i]);
+        write_histogram(out, fmt::format("stage=\"{}\"", stage_names[i]), stages_[i]);
     }
+    out.family("sonogate_job_cpu_seconds", "histogram", "Processor time of a job in its worker.");
+    write_histogram(out, "", job_cpu_);
+    out.family("sonogate_job_memory_bytes", "histogram",
+               "What a job allocated in its worker, at most, beyond what was there before.");
+    write_histogram(out, "", job_memory_);
     write_pool(out, now);
     out.single("sonogate_retries_total", "counter", "Jobs given to another worker or librarian.",
                retries_);
     out.single("sonogate_silent_children_total", "counter",
                "Processes that were killed because they showed no sign of life.", silent_);
     write_crashes(out, now, crash_refusals_);
+    out.single("sonogate_moved_jobs_total", "counter",
+               "Jobs that a worker for short ones gave to one for long ones.", moved_);
     out.single("sonogate_refused_links_total", "counter", "Connections that were turned away.",
                refused_links_);
     write_memory(out, now);

@@ -10,36 +10,39 @@
 #include <vector>
 
 #include "base/errc.hpp"
+#include "broker/scheduler.hpp"
 #include "shm/layout.hpp"
 
 namespace sonogate::broker {
 
-// Counts by upper bound, in seconds; cumulative only in the text.
+// Counts by upper bound; cumulative only in the text.
+template <const auto& Bounds>
 class Histogram {
   public:
-    static constexpr std::array<double, 16> bounds_s = {
-        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-        0.05,   0.1,     0.25,   0.5,   1,      2.5,   10,   60};
+    static constexpr auto bounds = Bounds;
 
-    void observe_us(std::uint64_t us) noexcept {
-        const double s = static_cast<double>(us) * 1e-6;
+    void observe(double value) noexcept {
         std::size_t i = 0;
-        while (i < bounds_s.size() && s > bounds_s[i]) {
+        while (i < bounds.size() && value > bounds[i]) {
             ++i;
         }
         ++counts_[i];
-        sum_s_ += s;
+        sum_ += value;
     }
 
-    const std::array<std::uint64_t, bounds_s.size() + 1>& counts() const noexcept {
-        return counts_;
-    }
-    double sum_s() const noexcept { return sum_s_; }
+    const std::array<std::uint64_t, bounds.size() + 1>& counts() const noexcept { return counts_; }
+    double sum() const noexcept { return sum_; }
 
   private:
-    std::array<std::uint64_t, bounds_s.size() + 1> counts_{};
-    double sum_s_ = 0;
+    std::array<std::uint64_t, bounds.size() + 1> counts_{};
+    double sum_ = 0;
 };
+
+inline constexpr std::array<double, 16> stage_bounds_s = {
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+    0.05,   0.1,     0.25,   0.5,   1,      2.5,   10,   60};
+inline constexpr std::array<double, 8> job_memory_bounds_bytes = {
+    1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26, 1 << 28, 1 << 30, 4294967296.0};
 
 enum class StageName : std::uint8_t { receive = 0, queue, decode, compute, search, count_ };
 
@@ -53,11 +56,17 @@ struct ProcessFigures {
 using RequestCounts = std::array<std::array<std::uint64_t, shm::counted_statuses.size()>,
                                  shm::counted_endpoint_count>;
 
+// One lane of the scheduler.
+struct QueueFigures {
+    std::uint64_t jobs = 0;
+    std::uint64_t identities = 0;
+    std::uint64_t wait_us = 0;
+};
+
 // What is true at this moment, gathered by the broker from its parts.
 struct Snapshot {
     RequestCounts requests{};
-    std::uint64_t queue_depth = 0;
-    std::uint64_t expected_wait_us = 0;
+    std::array<QueueFigures, lane_count> queues;
     std::uint32_t workers_ready = 0;
     std::uint32_t workers_wanted = 0;
     std::uint32_t workers_busy = 0;
@@ -101,11 +110,17 @@ class Metrics {
         ++jobs_[static_cast<std::size_t>(endpoint)][static_cast<std::size_t>(outcome)];
     }
     void observe(StageName stage, std::uint64_t us) noexcept {
-        stages_[static_cast<std::size_t>(stage)].observe_us(us);
+        stages_[static_cast<std::size_t>(stage)].observe(static_cast<double>(us) * 1e-6);
+    }
+    // What a worker's job allocated at most, and processor time.
+    void observe_use(std::uint64_t peak_bytes, std::uint64_t cpu_us) noexcept {
+        job_memory_.observe(static_cast<double>(peak_bytes));
+        job_cpu_.observe(static_cast<double>(cpu_us) * 1e-6);
     }
     void count_retry() noexcept { ++retries_; }
     void count_silent() noexcept { ++silent_; }
     void count_crash_refusal() noexcept { ++crash_refusals_; }
+    void count_moved() noexcept { ++moved_; }
     void count_refused_link() noexcept { ++refused_links_; }
 
     // The whole exposition.
@@ -113,10 +128,13 @@ class Metrics {
 
   private:
     std::array<std::array<std::uint64_t, errc_count>, shm::endpoint_count> jobs_{};
-    std::array<Histogram, static_cast<std::size_t>(StageName::count_)> stages_{};
+    std::array<Histogram<stage_bounds_s>, static_cast<std::size_t>(StageName::count_)> stages_{};
+    Histogram<stage_bounds_s> job_cpu_;
+    Histogram<job_memory_bounds_bytes> job_memory_;
     std::uint64_t retries_ = 0;
     std::uint64_t crash_refusals_ = 0;
     std::uint64_t silent_ = 0;
+    std::uint64_t moved_ = 0;
     std::uint64_t refused_links_ = 0;
 };
 

@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "base/clock.hpp"
@@ -192,6 +193,19 @@ Child* Pool::free_worker(Lane lane) {
     }
     const bool hardly_waits = busy != nullptr && busy->backlog_us < wake_worth_us;
     return idle == nullptr || hardly_waits ? busy : idle;
+}
+
+std::uint64_t Pool::busy_us(Lane lane, std::uint64_t now_ns) const {
+    std::uint64_t least_us = std::numeric_limits<std::uint64_t>::max();
+    for (const auto& child : children_) {
+        if (child->lane != lane || child->retiring) {
+            continue;
+        }
+        const std::uint64_t for_us =
+            child->jobs.empty() ? 0 : (now_ns - child->busy_since_ns) / 1000U;
+        least_us = std::min(least_us, child->backlog_us - std::min(child->backlog_us, for_us));
+    }
+    return least_us == std::numeric_limits<std::uint64_t>::max() ? 0 : least_us;
 }
 
 shm::PartState Pool::librarian_state() const {

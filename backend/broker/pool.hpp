@@ -14,6 +14,7 @@
 
 #include "base/unique_fd.hpp"
 #include "broker/heartbeat.hpp"
+#include "broker/cpu_watch.hpp"
 #include "broker/nursery.hpp"
 #include "broker/poller.hpp"
 #include "broker/scheduler.hpp"
@@ -38,6 +39,8 @@ struct Child {
     std::deque<std::uint64_t> jobs;
     std::uint64_t backlog_us = 0;  // estimated, of jobs
     Heartbeat heartbeat;
+    CpuWatch cpu;
+    std::uint64_t busy_since_ns = 0;  // when it began the first of them
 };
 
 class Pool {
@@ -72,6 +75,9 @@ class Pool {
 
     // The worker of that lane with the least to do, if it may take one more; nullptr otherwise.
     Child* free_worker(Lane lane);
+
+    // How long until one of that lane is free, by the estimates of what they have; 0 where one is.
+    std::uint64_t busy_us(Lane lane, std::uint64_t now_ns) const;
 
     // The librarian, where its catalog is open; nullptr otherwise.
     Child* open_librarian();

@@ -1,6 +1,4 @@
 // What the broker tells: to every nginx worker in its LinkDown, to Prometheus in a snapshot.
-#include <sys/statvfs.h>
-
 #include <algorithm>
 
 #include "base/clock.hpp"
@@ -45,10 +43,7 @@ shm::PartState Broker::daemon_state() const {
 void Broker::publish() {
     const std::uint64_t now = now_ns();
     if (now >= next_disk_ns_) {
-        struct statvfs disk {};
-        if (::statvfs(options_.state_folder.c_str(), &disk) == 0) {
-            disk_free_bytes_ = std::uint64_t{disk.f_bavail} * disk.f_frsize;
-        }
+        disk_free_bytes_ = disk_.free_bytes().value_or(disk_free_bytes_);
         next_disk_ns_ = now + look_at_disk_each_ns;
     }
     const auto librarian = static_cast<std::uint32_t>(pool_.librarian_state());
@@ -58,7 +53,10 @@ void Broker::publish() {
         auto& down = link->down();
         store(down.heartbeat_ns, now);
         store(down.queue_depth, scheduler_.depth());
-        store(down.expected_wait_us, scheduler_.expected_wait_us());
+        for (std::size_t lane = 0; lane < lane_count; ++lane) {
+            store(down.expected_wait_us[lane],
+                  scheduler_.expected_wait_us(static_cast<Lane>(lane)));
+        }
         store(down.disk_free_bytes, disk_free_bytes_);
         store(down.workers_ready, pool_.workers_ready());
         store(down.workers_wanted, pool_.workers_wanted());
@@ -107,8 +105,11 @@ Snapshot Broker::snapshot() const {
         out.cache_lookups += load(link->up().cache_lookups);
         out.cache_hits += load(link->up().cache_hits);
     }
-    out.queue_depth = scheduler_.depth();
-    out.expected_wait_us = scheduler_.expected_wait_us();
+    for (std::size_t lane = 0; lane < lane_count; ++lane) {
+        const auto which = static_cast<Lane>(lane);
+        out.queues[lane] = {scheduler_.depth(which), scheduler_.identities(which),
+                            scheduler_.expected_wait_us(which)};
+    }
     out.workers_ready = pool_.workers_ready();
     out.workers_wanted = pool_.workers_wanted();
     out.child_deaths = pool_.deaths();

@@ -1,15 +1,15 @@
-// Who is next: jobs that wait for a worker of their class, or for the librarian, first come first
-// served.
+// Who is next: jobs that wait for a worker of their class, or for the librarian.
 //
-// For: the order and the length of queues. Not for: what a job is (job.hpp), who is free
-// (pool.hpp), nor upload memory (admission.hpp).
+// For: lanes, the order in each (fair_queue.hpp), and how many may wait in all. Not for: what a job
+// is (job.hpp), who is free (pool.hpp), nor upload memory (admission.hpp).
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <optional>
+
+#include "broker/fair_queue.hpp"
 
 namespace sonogate::broker {
 
@@ -25,84 +25,76 @@ class Scheduler {
         workers_ = std::max(1U, workers_each_class);
     }
 
-    // False where the queues are full: a new job is refused.
-    bool has_room() const noexcept { return depth() < queue_jobs_; }
-
-    void push(Lane lane, std::uint64_t number, std::uint64_t estimate_us) {
-        of(lane).jobs.push_back({number, estimate_us});
-        of(lane).waiting_us += estimate_us;
+    // Whether a job may come to those who wait; where they are too many, whether another gives way.
+    bool has_room(Lane lane, const Turn& turn) const {
+        return depth() < queue_jobs_ || who_gives_way(lane, turn).has_value();
     }
 
-    // A job that was taken and comes back (its worker died, or was full): it keeps its turn.
-    void push_front(Lane lane, std::uint64_t number, std::uint64_t estimate_us) {
-        of(lane).jobs.push_front({number, estimate_us});
-        of(lane).waiting_us += estimate_us;
-    }
-
-    std::optional<std::uint64_t> front(Lane lane) const {
-        const auto& jobs = of(lane).jobs;
-        return jobs.empty() ? std::nullopt : std::optional(jobs.front().number);
-    }
-
-    void pop(Lane lane) {
-        auto& queue = of(lane);
-        queue.waiting_us -= queue.jobs.front().estimate_us;
-        queue.jobs.pop_front();
-    }
-
-    // A job that waits no more: cancelled, or past its time.
-    void erase(Lane lane, std::uint64_t number) {
-        auto& queue = of(lane);
-        const auto found = std::find_if(queue.jobs.begin(), queue.jobs.end(),
-                                        [&](const Waiting& w) { return w.number == number; });
-        if (found != queue.jobs.end()) {
-            queue.waiting_us -= found->estimate_us;
-            queue.jobs.erase(found);
+    // Nobody while there is room. Else the last job of the identity that has most of them waiting,
+    // where that would still have no less than the newcomer's.
+    std::optional<std::uint64_t> who_gives_way(Lane lane, const Turn& turn) const {
+        if (depth() < queue_jobs_) {
+            return std::nullopt;
         }
+        FairQueue::Largest largest;
+        for (const FairQueue& queue : queues_) {
+            const auto one = queue.largest();
+            largest = one.jobs > largest.jobs ? one : largest;
+        }
+        const std::size_t own = of(lane).size_of(turn.identity, turn.priority);
+        return largest.jobs > own + 1 ? std::optional(largest.number) : std::nullopt;
     }
 
+    // As FairQueue's.
+    void push(Lane lane, const Turn& turn) { of(lane).push(turn); }
+    void push_front(Lane lane, const Turn& turn) { of(lane).push_front(turn); }
+    std::optional<std::uint64_t> front(Lane lane) { return of(lane).front(); }
+    void pop(Lane lane) { of(lane).pop(); }
+    void settle(Lane lane, const Turn& turn, std::uint64_t took_us) {
+        of(lane).settle(turn, took_us);
+    }
+    void erase(Lane lane, const Turn& turn) { of(lane).erase(turn); }
+    bool waits(Lane lane, std::uint64_t identity, shm::Priority priority) const {
+        return of(lane).size_of(identity, priority) != 0;
+    }
+
+    std::size_t depth(Lane lane) const noexcept { return of(lane).size(); }
     std::size_t depth() const noexcept {
         std::size_t sum = 0;
         for (const auto& queue : queues_) {
-            sum += queue.jobs.size();
+            sum += queue.size();
         }
         return sum;
     }
+    std::size_t identities(Lane lane) const noexcept { return of(lane).identities(); }
 
-    // How long a job that came now would wait for its turn, beside what runs already.
+    // How long that job would wait if it came now, beside what runs already.
+    std::uint64_t expected_wait_us(Lane lane, const Turn& turn) const {
+        return of(lane).ahead_us(turn) / servers(lane);
+    }
+
+    // How long the last one of those who wait will: what somebody should expect of whom nothing
+    // better is known.
     std::uint64_t expected_wait_us(Lane lane) const noexcept {
-        return of(lane).waiting_us / (lane == Lane::librarian ? 1 : workers_);
+        return of(lane).waiting_us() / servers(lane);
     }
 
-    // The longest of the lanes: what a client that is told nothing better should expect.
-    std::uint64_t expected_wait_us() const noexcept {
-        std::uint64_t most = 0;
-        for (std::size_t i = 0; i < lane_count; ++i) {
-            most = std::max(most, expected_wait_us(static_cast<Lane>(i)));
-        }
-        return most;
-    }
-
-    // What a refused client is told to wait: the queue's length in time, 1 to 60 seconds.
-    std::uint32_t retry_after_s() const noexcept {
+    // A wait as a refused client is told it: 1 to 60 seconds.
+    static std::uint32_t retry_after_s(std::uint64_t wait_us) noexcept {
         return static_cast<std::uint32_t>(
-            std::clamp<std::uint64_t>(expected_wait_us() / 1'000'000 + 1, 1, 60));
+            std::clamp<std::uint64_t>(wait_us / 1'000'000 + 1, 1, 60));
     }
 
   private:
-    struct Waiting {
-        std::uint64_t number;
-        std::uint64_t estimate_us;
-    };
-    struct Queue {
-        std::deque<Waiting> jobs;
-        std::uint64_t waiting_us = 0;
-    };
+    FairQueue& of(Lane lane) noexcept { return queues_[static_cast<std::size_t>(lane)]; }
+    const FairQueue& of(Lane lane) const noexcept {
+        return queues_[static_cast<std::size_t>(lane)];
+    }
+    std::uint32_t servers(Lane lane) const noexcept {
+        return lane == Lane::librarian ? 1 : workers_;
+    }
 
-    Queue& of(Lane lane) noexcept { return queues_[static_cast<std::size_t>(lane)]; }
-    const Queue& of(Lane lane) const noexcept { return queues_[static_cast<std::size_t>(lane)]; }
-
-    std::array<Queue, lane_count> queues_;
+    std::array<FairQueue, lane_count> queues_;
     std::uint32_t queue_jobs_ = 256;
     std::uint32_t workers_ = 1;
 };

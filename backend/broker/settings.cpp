@@ -52,7 +52,9 @@ Result<std::string> catalog_path(std::string_view text, const std::string& state
 
 Result<Settings> read_settings(const shm::PoolSettings& settings, const std::string& state_folder) {
     if (settings.workers > max_workers || settings.queue_jobs == 0 ||
-        settings.job_deadline_ms == 0 || settings.upload_memory_bytes == 0 ||
+        settings.job_deadline_ms == 0 || settings.job_cpu_ms == 0 ||
+        settings.job_result_bytes == 0 || settings.job_result_bytes > shm::max_upload_bytes ||
+        settings.disk_reserve_bytes > shm::max_upload_bytes || settings.upload_memory_bytes == 0 ||
         settings.upload_memory_bytes > shm::max_upload_bytes ||
         settings.result_cache_bytes > shm::max_upload_bytes ||
         settings.log_level >= shm::LogLevel::count_ ||
@@ -69,6 +71,9 @@ Result<Settings> read_settings(const shm::PoolSettings& settings, const std::str
     out.job_deadline_ns = settings.job_deadline_ms * ms_ns;
     out.drain_timeout_ns = settings.drain_timeout_ms * ms_ns;
     out.job_memory_bytes = settings.job_memory_bytes;
+    out.job_result_bytes = settings.job_result_bytes;
+    out.job_cpu_ms = settings.job_cpu_ms;
+    out.disk_reserve_bytes = settings.disk_reserve_bytes;
     out.upload_memory_bytes = settings.upload_memory_bytes;
     out.result_cache_bytes = settings.result_cache_bytes;
     out.result_cache_ttl_ns = settings.result_cache_ttl_ms * ms_ns;

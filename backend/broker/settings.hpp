@@ -21,6 +21,9 @@ struct Settings {
     std::uint64_t drain_timeout_ns = 30'000'000'000;
     std::uint64_t job_memory_bytes = 512ULL << 20U;
     std::uint64_t upload_memory_bytes = 1ULL << 30U;
+    std::uint64_t job_result_bytes = 64ULL << 20U;
+    std::uint32_t job_cpu_ms = 120'000;
+    std::uint64_t disk_reserve_bytes = 16ULL << 20U;
     std::uint64_t result_cache_bytes = 0;  // 0 = none
     std::uint64_t result_cache_ttl_ns = 0;
     std::uint64_t quarantine_ns = 600'000'000'000;    // 0 = nothing is quarantined

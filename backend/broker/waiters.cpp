@@ -122,7 +122,7 @@ void Jobs::fail_waiter(Job& job, const shm::JobId& id, Errc code) {
     if (Link* const link = link_of_(id.epoch)) {
         shm::Completion completion = completion_of(job);
         completion.job = id;
-        completion.failure = failure_of(code);
+        completion.failure = failure_of(job, code);
         link->answer(completion, {});
     }
     leave(job, id.epoch, id.slot, code);
@@ -164,7 +164,7 @@ void Jobs::answered(Job& job) {
         by_key_.erase(key);
     }
     if (job.child == 0) {
-        parts_.scheduler.erase(job.lane, job.number);
+        parts_.scheduler.erase(job.lane, job.turn);
         erase(job);
         return;
     }

@@ -56,6 +56,9 @@ class FftPlans {
     // Any n ≥ 1; borrowed until the next call.
     RealFft& get(std::size_t n);
 
+    // Ends the last use, and frees what was made for it alone.
+    void end_use() noexcept { large_.reset(); }
+
   private:
     std::map<std::size_t, std::unique_ptr<RealFft>> kept_;
     std::unique_ptr<RealFft> large_;

@@ -100,10 +100,30 @@ Result<Intake> Intake::open(Bytes file, const IntakeOptions& options, shm::Audio
     facts.channels = static_cast<std::uint16_t>(info.channels);
     facts.sample_rate_hz = info.sample_rate_hz;
     Intake intake(file, options, std::move(*decoder), facts);
-    if (const auto checked = intake.check_length(intake.info().frames.value_or(0)); !checked) {
+    if (const auto checked = intake.check_header(); !checked) {
         return checked.failure();
     }
     return intake;
+}
+
+// What can be said before anything is decoded.
+Result<void> Intake::check_header() {
+    const std::uint32_t most_channels = options_.limits.max_channels;
+    if (most_channels != 0 && info().channels > most_channels) {
+        return Failure{
+            .code = Errc::job_too_large, .limit = most_channels, .value = info().channels};
+    }
+    if (!info().frames) {
+        return {};
+    }
+    facts_->duration_ms = ms_of(*info().frames, info().sample_rate_hz);
+    if (auto checked = check_length(*info().frames); !checked) {
+        return checked;
+    }
+    const std::uint64_t decoded = std::min(end_frame_, *info().frames);  // skipped ones too
+    const std::uint64_t samples = std::min(decoded, no_end / info().channels) * info().channels;
+    const bool goes_on = !options_.expect || options_.expect(facts_->format, samples);
+    return goes_on ? Result<void>{} : Errc::cancelled;
 }
 
 // Decoded bytes are a length too, given rate and channels: the lesser of the two bounds.
@@ -288,9 +308,10 @@ Result<Intake> open_intake(const Input& input) {
     if (!selection) {
         return selection.failure();
     }
-    return Intake::open(input.envelope.audio,
-                        {*selection, input.request.job.limits, input.request.stop_requested},
-                        input.facts);
+    return Intake::open(
+        input.envelope.audio,
+        {*selection, input.request.job.limits, input.request.stop_requested, input.request.expect},
+        input.facts);
 }
 
 }  // namespace sonogate::worker

@@ -26,14 +26,16 @@ struct IntakeOptions {
     Selection selection;
     shm::AudioLimits limits;               // of the whole file, not of the selection
     std::function<bool()> stop_requested;  // may be empty
+    std::function<bool(shm::AudioFormat, std::uint64_t)> expect;  // Request's; may be empty
 };
 
 class Intake {
   public:
     // `file` is borrowed. `facts` is filled as soon as something is known and must outlive the
     // intake. Errors: unsupported_format for one that the limits leave out, whose decoder is not
-    // even opened; those of audio::open_decoder; audio_too_long (limit and value in ms) where the
-    // header shows it.
+    // even opened; those of audio::open_decoder; job_too_large for more channels than the limits
+    // let in; audio_too_long (limit and value in ms) where the header shows it; cancelled where
+    // options.expect says so.
     static Result<Intake> open(Bytes file, const IntakeOptions& options, shm::AudioFacts& facts);
 
     struct Block {
@@ -76,6 +78,7 @@ class Intake {
            shm::AudioFacts& facts);
     Result<std::size_t> read_block(std::size_t frames);
     Result<void> skip_to_start();
+    Result<void> check_header();
     Result<void> check_length(std::uint64_t frames) const;
     Result<void> check_minimum();
     std::uint64_t max_ms() const noexcept;

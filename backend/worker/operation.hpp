@@ -25,6 +25,9 @@ struct Request {
     Bytes body;
     std::function<bool()>
         stop_requested;  // cheap; asked between blocks; true = the answer is not wanted any more
+    // Told once, where the header tells it: samples of all channels that will be decoded. False:
+    // they are too many for this worker, give up with `cancelled`. May be empty.
+    std::function<bool(shm::AudioFormat format, std::uint64_t samples)> expect;
 };
 
 // What the client, or the librarian, gets. For analyze and fingerprint `body` is the JSON object

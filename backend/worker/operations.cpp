@@ -66,6 +66,9 @@ Result<Answer> Operations::run_once(const Request& request, shm::AudioFacts& fac
     if (!tools_) {
         tools_ = std::make_unique<Tools>();
     }
+    // A transform of a whole file is as large as the file, and the next one has another length.
+    const std::unique_ptr<Tools, void (*)(Tools*)> end(tools_.get(),
+                                                       [](Tools* tools) { tools->ffts.end_use(); });
     for (const Row& row : operations) {
         if (row.endpoint == request.job.endpoint) {
             return run_row(row, *tools_, request, facts);

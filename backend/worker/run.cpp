@@ -13,6 +13,7 @@
 #include "base/heap.hpp"
 #include "log/log.hpp"
 #include "shm/channel.hpp"
+#include "worker/meter.hpp"
 #include "worker/operation.hpp"
 
 namespace sonogate::worker {
@@ -77,16 +78,34 @@ class WorkerProcess {
 
   private:
     bool answer(const shm::ReceivedJob& received) {
-        const Request request{
-            .job = received.job,
-            .params = received.params,
-            .body = received.body,
-            .stop_requested = [&] { return channel_.stop_requested(received.job); }};
+        using Verdict = Meter::Verdict;
+        Meter meter(received.job);
+        const Request request{.job = received.job,
+                              .params = received.params,
+                              .body = received.body,
+                              .stop_requested =
+                                  [&] {
+                                      return channel_.stop_requested(received.job) ||
+                                             meter.look() != Verdict::goes_on;
+                                  },
+                              .expect =
+                                  [&](auto format, auto samples) {
+                                      return meter.expect(format, samples) == Verdict::goes_on;
+                                  }};
         shm::JobDone done;
         done.number = received.job.number;
         auto result = operations_.run(request, done.audio);
         log::about(received.job.request_id, spdlog::level::debug, "worked on: {}",
                    result ? "done" : problem_of(result.failure().code).type);
+        meter.report(done);
+        if (!result && result.failure().code == Errc::cancelled) {
+            return give_up(done, received.job, meter.verdict());
+        }
+        if (result && result->body.size() > received.job.result_bytes) {
+            return static_cast<bool>(channel_.fail(done, {.code = Errc::job_too_large,
+                                                          .limit = received.job.result_bytes,
+                                                          .value = result->body.size()}));
+        }
         if (result) {
             done.status = result->status;
             done.times = result->times;
@@ -95,6 +114,16 @@ class WorkerProcess {
             return finish(received, done, as_bytes_of(result->body));
         }
         return static_cast<bool>(channel_.fail(done, result.failure()));
+    }
+
+    bool give_up(shm::JobDone& done, const shm::Job& job, Meter::Verdict why) {
+        Failure failure{.code = Errc::cancelled};
+        if (why == Meter::Verdict::too_much_cpu) {
+            failure = {
+                .code = Errc::job_too_large, .limit = job.cpu_ms, .value = done.cpu_us / 1000U};
+        }
+        done.is_long = why == Meter::Verdict::is_long ? 1 : 0;
+        return static_cast<bool>(channel_.fail(done, failure));
     }
 
     bool finish(const shm::ReceivedJob& received, shm::JobDone& done, Bytes body) {

@@ -20,7 +20,7 @@ def is_busy(server):
 
 
 def broker_of(server):
-    (broker,) = server.pids("sonogated: broker")
+    (broker,) = wait_until(lambda: server.pids("sonogated: broker"))  # the next one may be on its way
     return broker
 
 

@@ -10,7 +10,7 @@ from sounds import noise, wav
 
 FRESH = {"Connection": "close"}
 SLOW = "/v1/analyze?fft_size=65536&hop=2"  # of an upload: 33,000 transforms, so that it is there to be killed
-KEY = "sonogate_concurrency 60 key=$http_x_caller;"
+REAL_IP = "set_real_ip_from 127.0.0.1; real_ip_header X-Real-IP;"
 
 
 def upload(seed):
@@ -77,8 +77,8 @@ def test_a_single_kill_9_puts_nothing_away(serve):
 
 
 def test_who_keeps_killing_workers_is_told_to_come_back_later(serve):
-    server = serve(pool="workers 1; crash_budget 2/1h;", location=f"sonogate_max_body 64m; {KEY}")
-    villain, neighbour = FRESH | {"X-Caller": "villain"}, FRESH | {"X-Caller": "neighbour"}
+    server = serve(pool="workers 1; crash_budget 2/1h;", location="sonogate_max_body 64m;", server=REAL_IP)
+    villain, neighbour = FRESH | {"X-Real-IP": "192.0.2.1"}, FRESH | {"X-Real-IP": "192.0.2.2"}
     for seed in (1, 2):
         assert_problem(kill_its_workers(server, upload(seed), villain), 502, "worker-crashed")
     for path, body in (("/v1/analyze", upload(3)), ("/v1/identify", upload(4)), ("/v1/analyze", upload(5)[:20_000])):

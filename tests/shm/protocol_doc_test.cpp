@@ -94,6 +94,8 @@ std::vector<Structure> compiled() {
                          SONOGATE_FIELD(AudioLimits, min_audio_ms),
                          SONOGATE_FIELD(AudioLimits, max_decoded_bytes),
                          SONOGATE_FIELD(AudioLimits, formats),
+                         SONOGATE_FIELD(AudioLimits, max_channels),
+                         SONOGATE_FIELD(AudioLimits, reserved),
                      });
     add<AudioFacts>(out, "AudioFacts",
                     {
@@ -137,10 +139,11 @@ std::vector<Structure> compiled() {
                         SONOGATE_FIELD(Submission, request_id),
                         SONOGATE_FIELD(Submission, track_id),
                         SONOGATE_FIELD(Submission, track_id_made),
-                        SONOGATE_FIELD(Submission, reserved),
+                        SONOGATE_FIELD(Submission, priority),
                         SONOGATE_FIELD(Submission, most_at_once),
                         SONOGATE_FIELD(Submission, cache_key),
                         SONOGATE_FIELD(Submission, caller),
+                        SONOGATE_FIELD(Submission, identity),
                         SONOGATE_FIELD(Submission, trace_id),
                     });
     add<LinkDown>(out, "LinkDown",
@@ -219,14 +222,18 @@ std::vector<Structure> compiled() {
                           SONOGATE_FIELD(PoolSettings, job_memory_bytes),
                           SONOGATE_FIELD(PoolSettings, upload_memory_bytes),
                           SONOGATE_FIELD(PoolSettings, result_cache_bytes),
+                          SONOGATE_FIELD(PoolSettings, job_result_bytes),
+                          SONOGATE_FIELD(PoolSettings, disk_reserve_bytes),
                           SONOGATE_FIELD(PoolSettings, result_cache_ttl_ms),
                           SONOGATE_FIELD(PoolSettings, drain_timeout_ms),
                           SONOGATE_FIELD(PoolSettings, quarantine_ms),
                           SONOGATE_FIELD(PoolSettings, crash_budget),
                           SONOGATE_FIELD(PoolSettings, crash_budget_ms),
+                          SONOGATE_FIELD(PoolSettings, job_cpu_ms),
                           SONOGATE_FIELD(PoolSettings, log_level),
                           SONOGATE_FIELD(PoolSettings, catalog_bytes),
                           SONOGATE_FIELD(PoolSettings, catalog),
+                          SONOGATE_FIELD(PoolSettings, reserved),
                       });
     add<Welcome>(out, "Welcome",
                  {
@@ -276,6 +283,11 @@ std::vector<Structure> compiled() {
                        SONOGATE_FIELD(ChannelIn, jobs),
                        SONOGATE_FIELD(ChannelIn, arena),
                    });
+    add<ShortJob>(out, "ShortJob",
+                  {
+                      SONOGATE_FIELD(ShortJob, cpu_us),
+                      SONOGATE_FIELD(ShortJob, most_ksamples),
+                  });
     add<Job>(out, "Job",
              {
                  SONOGATE_FIELD(Job, number),
@@ -286,10 +298,12 @@ std::vector<Structure> compiled() {
                  SONOGATE_FIELD(Job, body_offset),
                  SONOGATE_FIELD(Job, body_bytes),
                  SONOGATE_FIELD(Job, params_bytes),
-                 SONOGATE_FIELD(Job, reserved0),
+                 SONOGATE_FIELD(Job, cpu_ms),
                  SONOGATE_FIELD(Job, limits),
                  SONOGATE_FIELD(Job, job_memory_bytes),
+                 SONOGATE_FIELD(Job, result_bytes),
                  SONOGATE_FIELD(Job, deadline_ns),
+                 SONOGATE_FIELD(Job, short_job),
                  SONOGATE_FIELD(Job, job_key),
                  SONOGATE_FIELD(Job, request_id),
                  SONOGATE_FIELD(Job, track_id),
@@ -325,7 +339,12 @@ std::vector<Structure> compiled() {
                      SONOGATE_FIELD(JobDone, times),
                      SONOGATE_FIELD(JobDone, audio),
                      SONOGATE_FIELD(JobDone, decoded_frames),
+                     SONOGATE_FIELD(JobDone, cpu_us),
+                     SONOGATE_FIELD(JobDone, heap_before_bytes),
+                     SONOGATE_FIELD(JobDone, heap_peak_bytes),
+                     SONOGATE_FIELD(JobDone, heap_after_bytes),
                      SONOGATE_FIELD(JobDone, track_id),
+                     SONOGATE_FIELD(JobDone, is_long),
                      SONOGATE_FIELD(JobDone, reserved),
                  });
     add<InputFile>(out, "InputFile",
