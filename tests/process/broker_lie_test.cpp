@@ -341,8 +341,9 @@ void no_published_number_is_believed(void**) {
     shm::LinkDown& down = link->down();
     for (const std::uint64_t value : {UINT64_MAX, std::uint64_t{1} << 63U, std::uint64_t{0}}) {
         for (shm::Counter* counter :
-             {&down.heartbeat_ns, &down.queue_depth, &down.expected_wait_us, &down.catalog_version,
-              &down.catalog_tracks, &down.disk_free_bytes, &down.catalog_stamp}) {
+             {&down.heartbeat_ns, &down.queue_depth, &down.expected_wait_us[0],
+              &down.catalog_version, &down.catalog_tracks, &down.disk_free_bytes,
+              &down.catalog_stamp}) {
             counter->store(value);
         }
         for (shm::Index* index : {&down.workers_ready, &down.workers_wanted, &down.librarian,
