@@ -31,11 +31,15 @@ Result<void> Link::check_usable() noexcept {
     const bool hung = is_hung();
     if (hung != told_hung_) {
         told_hung_ = hung;
-        ngx_log_error(
-            hung ? NGX_LOG_ERR : NGX_LOG_NOTICE, log_, 0,
-            hung ? "sonogate: pool \"%V\": no sign of life of the backend, requests are refused"
-                 : "sonogate: pool \"%V\": the backend is alive again",
-            &pool_.name);
+        if (hung) {
+            ngx_log_error(NGX_LOG_ERR, log_, 0,
+                          "sonogate: pool \"%V\": no sign of life of the backend, requests are "
+                          "refused",
+                          &pool_.name);
+        } else {
+            ngx_log_error(NGX_LOG_NOTICE, log_, 0,
+                          "sonogate: pool \"%V\": the backend is alive again", &pool_.name);
+        }
     }
     if (hung || (state_ != State::up && now_ms() - down_since_ms_ > patience_ms)) {
         return Errc::backend_unavailable;
