@@ -39,7 +39,7 @@ struct Child {
     std::deque<std::uint64_t> jobs;
     std::uint64_t backlog_us = 0;  // estimated, of jobs
     Heartbeat heartbeat;
-    CpuWatch cpu;
+    CpuWatch cpu{};
     std::uint64_t busy_since_ns = 0;  // when it began the first of them
 };
 
