@@ -102,6 +102,7 @@ std::shared_ptr<const Index> Index::with_file(std::shared_ptr<const SegmentFile>
     std::uint64_t at = 0;
     for (const SegmentEntry& entry : file->tracks()) {
         if (entry.first_place < at || entry.first_place % stretch_columns != 0 ||
+            entry.first_place > file->places() ||
             entry.columns > file->places() - entry.first_place) {
             throw std::invalid_argument("tracks that lie across each other");
         }

@@ -242,7 +242,6 @@ void Timeline::drop_shadows(std::vector<Draft>& drafts) const {
               [](const Draft& a, const Draft& b) { return a.evidence > b.evidence; });
     for (std::size_t i = 0; i < drafts.size(); ++i) {
         Draft& weak = drafts[i];
-        const TrackPeaks its_track = peaks_of(weak.track);
         std::size_t own = 0;
         std::size_t shared = 0;
         std::vector<const Draft*> surer;
@@ -254,6 +253,7 @@ void Timeline::drop_shadows(std::vector<Draft>& drafts) const {
         if (surer.empty()) {
             continue;
         }
+        const TrackPeaks its_track = peaks_of(weak.track);
         std::vector<TrackPeaks> their_tracks;
         for (const Draft* const other : surer) {
             their_tracks.push_back(peaks_of(other->track));

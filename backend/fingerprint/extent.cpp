@@ -55,7 +55,7 @@ struct Votes {
 
 Votes votes_of(double share, double chance) {
     const double inside = std::clamp(std::min(share, std::max(enough_share, times_chance * chance)),
-                                     1.5 * chance, 0.95);
+                                     std::min(1.5 * chance, 0.95), 0.95);
     const double outside = std::min(chance, 0.6);
     return {std::log(inside / outside), std::log((1 - inside) / (1 - outside))};
 }
