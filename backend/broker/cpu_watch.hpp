@@ -14,7 +14,7 @@ class CpuWatch {
   public:
     // Since the first look at that job, so up to the time between two looks too little.
     std::uint64_t used_ns(std::uint64_t job, std::int32_t pid) noexcept {
-        const std::uint64_t now_ns = cpu_ns_of(pid);
+        const std::uint64_t now_ns = cpu_ns_of(pid).value_or(0);
         if (job != job_ || now_ns < began_ns_) {
             job_ = job;
             began_ns_ = now_ns;

@@ -6,10 +6,9 @@
 // silence. Not for: work that does not end (deadlines are in jobs.cpp), nor for who idles asleep.
 #pragma once
 
-#include <time.h>
-
 #include <cstdint>
-#include <optional>
+
+#include "base/cpu_time.hpp"
 
 namespace sonogate::broker {
 
@@ -26,7 +25,7 @@ class Heartbeat {
     // second while it matters.
     bool is_silent(std::int32_t pid, std::uint64_t now_ns,
                    std::uint64_t longest_ns = longest_silence_ns) noexcept {
-        const auto used_ns = cpu_time_ns(pid);
+        const auto used_ns = cpu_ns_of(pid);  // none where its closed socket tells soon
         if (!used_ns || *used_ns != used_ns_ || now_ns - looked_ns_ > longest_absence_ns) {
             alive_ns_ = now_ns;
         }
@@ -36,17 +35,6 @@ class Heartbeat {
     }
 
   private:
-    // Of all its threads; none where it is gone, which its closed socket tells.
-    static std::optional<std::uint64_t> cpu_time_ns(std::int32_t pid) noexcept {
-        clockid_t clock{};
-        timespec used{};
-        if (::clock_getcpuclockid(pid, &clock) != 0 || ::clock_gettime(clock, &used) != 0) {
-            return std::nullopt;
-        }
-        return static_cast<std::uint64_t>(used.tv_sec) * 1'000'000'000U +
-               static_cast<std::uint64_t>(used.tv_nsec);
-    }
-
     std::uint64_t used_ns_ = 0;
     std::uint64_t looked_ns_ = 0;
     std::uint64_t alive_ns_ = 0;
