@@ -167,6 +167,9 @@ class ChildChannel {
     // broker is gone (looked at every 20 ms). Cheap.
     bool stop_requested(const Job& job) noexcept;
 
+    // True where the broker has cancelled that job, and no other one since. Thread: any one.
+    bool is_cancelled(std::uint64_t number) const noexcept;
+
     // What the broker wants logged.
     LogLevel log_level() const noexcept;
 

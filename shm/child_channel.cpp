@@ -227,8 +227,7 @@ Result<void> ChildChannel::fail(JobDone done, const Failure& failure) noexcept {
 }
 
 bool ChildChannel::stop_requested(const Job& job) noexcept {
-    // relaxed: the word stands alone, see BrokerChannel::cancel().
-    if (broken_ || in().cancelled_number.load(std::memory_order_relaxed) == job.number) {
+    if (broken_ || is_cancelled(job.number)) {
         return true;
     }
     const std::uint64_t now = now_ns();
@@ -241,6 +240,11 @@ bool ChildChannel::stop_requested(const Job& job) noexcept {
         broken_ = peer_closed(socket_.get());
     }
     return broken_;
+}
+
+bool ChildChannel::is_cancelled(std::uint64_t number) const noexcept {
+    // relaxed: the word stands alone, see BrokerChannel::cancel().
+    return in().cancelled_number.load(std::memory_order_relaxed) == number;
 }
 
 LogLevel ChildChannel::log_level() const noexcept {

@@ -228,9 +228,15 @@ void Jobs::forget_link(Link& link) {
 
 void Jobs::stop_work(Job& job) {
     Child* const child = parts_.pool.find(job.child);
-    // A librarian finishes what it began: a search is short, and an enrolment is not half done.
-    if (child != nullptr && child->lane != Lane::librarian) {
+    if (child == nullptr) {
+        return;
+    }
+    // A librarian finishes what it began: a search is short, and an enrolment is not half done. But
+    // a long recording ends with its next piece, where no other one is cancelled before.
+    if (child->lane != Lane::librarian) {
         look_at_first(*child);
+    } else if (job.submission.endpoint == shm::Endpoint::monitor) {
+        child->channel.cancel(job.number);
     }
 }
 

@@ -62,12 +62,13 @@ class LibrarianProcess {
 
     int serve(const Service::Config& config) {
         publish_state(shm::PartState::starting);
-        Service::Config with_progress = config;
-        with_progress.progress = [this](std::uint64_t tracks) {
+        Service::Config wired = config;
+        wired.progress = [this](std::uint64_t tracks) {
             channel_.published().catalog_tracks.store(tracks, std::memory_order_relaxed);
             channel_.announce();
         };
-        auto service = Service::open(with_progress);
+        wired.is_cancelled = [this](std::uint64_t number) { return channel_.is_cancelled(number); };
+        auto service = Service::open(wired);
         if (!service) {
             spdlog::error("librarian: catalog {} does not open: {}", config.store,
                           problem_of(service.failure().code).title);

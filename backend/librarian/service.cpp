@@ -59,6 +59,7 @@ class CatalogService final : public Service {
         : store_(std::move(store)),
           folder_(store_->index_folder()),
           progress_(config.progress),
+          is_cancelled_(config.is_cancelled),
           most_unsaved_hashes_(std::max<std::uint64_t>(1, config.most_unsaved_hashes)) {}
     ~CatalogService() override { CatalogService::stop(); }
 
@@ -86,6 +87,7 @@ class CatalogService final : public Service {
     catalog::IndexFolder folder_;
     std::array<std::uint8_t, 16> identity_{};  // the store's
     const std::function<void(std::uint64_t)> progress_;
+    const std::function<bool(std::uint64_t)> is_cancelled_;
     std::uint64_t most_unsaved_hashes_;  // the keeper's, once it runs
     Changes changes_{store_->writer(), gallery_};
     std::atomic<std::uint64_t> queries_ = 0;
@@ -317,6 +319,9 @@ void CatalogService::put_back(Pending pending) {
 std::optional<Result<Answer>> CatalogService::answer(Questions& questions,
                                                      Pending& pending) noexcept {
     const Request& request = pending.request;
+    if (pending.monitoring && is_cancelled_ && is_cancelled_(request.job.number)) {
+        return Errc::cancelled;
+    }
     bool matched = false;
     std::optional<Result<Answer>> out(Errc::internal);
     try {
@@ -326,7 +331,7 @@ std::optional<Result<Answer>> CatalogService::answer(Questions& questions,
     } catch (const std::bad_alloc&) {
         out = Errc::job_too_large;
     } catch (const std::exception& error) {
-        spdlog::error("librarian: a question failed: {}", error.what());
+        log::about(request.job.request_id, spdlog::level::err, "question failed: {}", error.what());
     }
     if (is_search(request.job.endpoint) && out && *out) {
         queries_.fetch_add(1, std::memory_order_relaxed);

@@ -50,6 +50,9 @@ class Service {
         // Of what is in memory only, before it is written to the index's folder: 20 MB.
         std::uint64_t most_unsaved_hashes = 4'000'000;
         std::function<void(std::uint64_t tracks)> progress = {};  // while it opens
+        // Whether nobody waits for a job any more: asked between two pieces of a monitor job, from
+        // any thread. Such a job is answered `cancelled`.
+        std::function<bool(std::uint64_t number)> is_cancelled = {};
     };
 
     // Opens the store, migrates it, maps the index's files, and makes again what they lack: all of

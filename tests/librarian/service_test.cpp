@@ -397,6 +397,20 @@ void a_late_monitor_job_stops_between_two_pieces(void**) {
     assert_true(ask(*service, broken).failure().code == Errc::internal);
 }
 
+void a_monitor_job_that_nobody_waits_for_stops_between_two_pieces(void**) {
+    const Folder folder;
+    std::atomic<unsigned> asked = 0;
+    const auto service = std::move(
+        *Service::open({.store = "sqlite:" + folder.file(), .is_cancelled = [&](std::uint64_t) {
+                            return ++asked == 2;  // four pieces are 90 s
+                        }}));
+    (void)ask(*service, enrolment("one", 1));
+    assert_true(ask(*service, monitoring(test::noise(3, 90, 0.1))).failure().code ==
+                Errc::cancelled);
+    assert_int_equal(asked, 2);
+    assert_int_equal(status(ask(*service, monitoring(test::noise(3, 90, 0.1)))), 200);
+}
+
 void the_index_is_a_cache_that_may_be_lost_at_any_time(void**) {
     const Folder folder;
     const std::string index = folder.file() + "-index";
@@ -598,6 +612,7 @@ int main() {
         cmocka_unit_test(monitor_tells_each_play_and_a_repeat_apart),
         cmocka_unit_test(an_hour_of_radio_lets_a_clip_go_first),
         cmocka_unit_test(a_late_monitor_job_stops_between_two_pieces),
+        cmocka_unit_test(a_monitor_job_that_nobody_waits_for_stops_between_two_pieces),
         cmocka_unit_test(the_index_is_a_cache_that_may_be_lost_at_any_time),
         cmocka_unit_test(a_damaged_row_does_not_stop_the_service),
         cmocka_unit_test(many_threads_at_once_lose_nothing),
