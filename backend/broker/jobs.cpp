@@ -110,8 +110,7 @@ bool Jobs::dispatch_one(Lane lane) {
     }
     Job& job = *jobs_.at(*number);
     if (lane != Lane::librarian && is_quarantined(job)) {
-        parts_.scheduler.pop(lane);
-        fail(job, Errc::quarantined);
+        fail(job, Errc::quarantined);  // it still waits, so nobody pays for it
         return true;
     }
     const auto handed = hand_over(job, *child);
@@ -291,7 +290,7 @@ void Jobs::end_spinning_workers() {
         std::uint64_t{parts_.settings.job_cpu_ms} * 1'000'000U + cpu_patience_ns;
     std::vector<std::uint64_t> spinning;
     for (const auto& child : parts_.pool.children()) {
-        if (child->lane != Lane::librarian && !child->jobs.empty() &&
+        if (child->lane != Lane::librarian && !child->jobs.empty() && child->pid != 0 &&
             child->cpu.used_ns(child->jobs.front(), child->pid) > most_ns) {
             spinning.push_back(child->birth);
         }
