@@ -18,9 +18,13 @@ bool is_success(std::uint16_t status) {
     return status == 200 || status == 201 || status == 204;
 }
 
-// What a job cost who asked for it.
-std::uint64_t time_of(const shm::JobDone& done, const Child& child) {
-    return child.lane == Lane::librarian ? done.times.search_us : done.cpu_us;
+// What a job cost who asked for it. Of what failed in the librarian nothing better than the
+// estimate is known.
+std::uint64_t time_of(const shm::JobDone& done, const Job& job) {
+    if (job.lane != Lane::librarian) {
+        return done.cpu_us;
+    }
+    return done.failure.errc == 0 ? done.times.search_us : job.turn.cost_us;
 }
 
 }  // namespace
@@ -56,9 +60,14 @@ bool Jobs::take_answer(Child& child, shm::ChannelAnswer& answer) {
     const shm::JobDone& done = answer.entry;
     if (child.lane == Lane::librarian) {
         job.times.search_us = done.times.search_us;
-        estimate_.learn_search(job.submission.endpoint, done.times.search_us);
+        if (done.failure.errc == 0) {
+            estimate_.learn_search(job.submission.endpoint, done.times.search_us);
+        }
         catalog_moved_();
     } else {
+        // A worker is one thread, and had no more of the processor than time went by: estimates are
+        // everybody's.
+        answer.entry.cpu_us = std::min(done.cpu_us, (now_ns() - job.queued_ns) / 1000U);
         job.times.decode_us = done.times.decode_us;
         job.times.compute_us = done.times.compute_us;
         job.audio = done.audio;
@@ -66,10 +75,10 @@ bool Jobs::take_answer(Child& child, shm::ChannelAnswer& answer) {
             parts_.metrics.observe_use(done.heap_peak_bytes, done.cpu_us);
         }
         log::about(job.submission, spdlog::level::debug,
-                   "{} us of processor, heap {} bytes, {} more at most, {} after", done.cpu_us, done.heap_before_bytes,
-                      done.heap_peak_bytes, done.heap_after_bytes);
+                   "{} us of processor, heap {} bytes, {} more at most, {} after", done.cpu_us,
+                   done.heap_before_bytes, done.heap_peak_bytes, done.heap_after_bytes);
     }
-    parts_.scheduler.settle(job.lane, job.turn, time_of(done, child));
+    parts_.scheduler.settle(job.lane, job.turn, time_of(done, job));
     const auto errc = static_cast<Errc>(done.failure.errc);
     if (job.waiters.empty()) {
         erase(job);
@@ -139,9 +148,11 @@ void Jobs::take_stop(Job& job) {
 // A worker for short jobs has seen what it is, or was at it for too long.
 void Jobs::to_long_worker(Job& job) {
     const shm::Endpoint endpoint = job.submission.endpoint;
-    job.turn.cost_us =
+    // A header may promise a thousand hours; it gets no more than its budget.
+    job.turn.cost_us = std::min(
         std::max({estimate_.of(endpoint, job.audio),
-                  estimate_.of(endpoint, job.submission.audio_bytes), Estimate::patience_us});
+                  estimate_.of(endpoint, job.submission.audio_bytes), Estimate::patience_us}),
+        std::uint64_t{parts_.settings.job_cpu_ms} * 1000U);
     parts_.metrics.count_moved();
     const std::uint64_t wait_us = parts_.scheduler.expected_wait_us(Lane::long_jobs, job.turn);
     if (wait_us * 1000U > parts_.settings.queue_timeout_ns) {

@@ -43,8 +43,10 @@ class Estimate {
     // By format and length, where a worker has seen the header. 0 where it tells no length.
     std::uint64_t of(shm::Endpoint endpoint, const shm::AudioFacts& audio) const noexcept {
         const std::uint64_t ms = std::min<std::uint64_t>(audio.duration_ms, most_ms);
-        const std::uint64_t ksamples = ms * audio.sample_rate_hz / 1000 * audio.channels / 1024;
-        return ksamples * ns_a_ksample(endpoint, audio.format) / 1000;
+        const std::uint64_t frames = std::min(ms * audio.sample_rate_hz / 1000, most_frames);
+        const std::uint64_t ksamples = frames * audio.channels / 1024;
+        const std::uint64_t ns_each = ns_a_ksample(endpoint, audio.format);
+        return std::min(ksamples, most_us * 1000 / ns_each) * ns_each / 1000;
     }
 
     // The samples, in 1024s, that make a job long.
