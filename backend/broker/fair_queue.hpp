@@ -13,8 +13,8 @@
 // then all get at once as many quanta as the first one to pay needs. So a job is taken in two
 // passes over the ring at the most, whatever it costs, and somebody is always next.
 //   The bound: while two of one priority have jobs waiting, what they were given, in estimated
-//   time,
-// never differs by more than one quantum and each one's largest job (tests/broker/fair_queue_test).
+// time, never differs by more than one quantum and each one's largest job
+// (tests/broker/fair_queue_test).
 //
 // Two priorities share a lane: interactive jobs go first, and each buys batch jobs an eighth of its
 // own time. So a batch job waits at most until eight times its cost went before it.

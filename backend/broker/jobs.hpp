@@ -141,6 +141,7 @@ class Jobs {
     // waiters.cpp; what ends with the last waiter may end the job
     bool answer_from_cache(const shm::Submission& submission);
     void keep(const Job& job, Bytes result);
+    void hasten(Job& job, const shm::Submission& submission);
     void add_waiter(Job& job, const shm::Submission& submission, std::shared_ptr<Slab> slab);
     void answer_all(const Job& job, const shm::Completion& answer, Bytes body);
     void answer_all_with_file(const Job& job, const shm::Completion& answer, const UniqueFd& file);

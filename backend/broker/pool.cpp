@@ -290,7 +290,8 @@ void Pool::note_death(const Child& child) {
     }
     where.not_before_ns = 0;
     if (where.young_deaths != 0) {
-        const std::uint64_t pause_ns = first_pause_ns << std::min(where.young_deaths, most_doublings);
+        const std::uint64_t pause_ns = first_pause_ns
+                                       << std::min(where.young_deaths, most_doublings);
         where.not_before_ns = now + pause_ns;
         spdlog::warn("{} starts again in {} ms", name_of(child), pause_ns / 1'000'000);
     }

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "base/unique_fd.hpp"
-#include "broker/heartbeat.hpp"
 #include "broker/cpu_watch.hpp"
+#include "broker/heartbeat.hpp"
 #include "broker/nursery.hpp"
 #include "broker/poller.hpp"
 #include "broker/scheduler.hpp"

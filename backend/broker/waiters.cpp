@@ -32,10 +32,24 @@ bool Jobs::share(const shm::Submission& submission, const std::shared_ptr<Slab>&
     if (found == by_key_.end()) {
         return false;
     }
-    add_waiter(*jobs_.at(found->second), submission, slab);
+    Job& job = *jobs_.at(found->second);
+    add_waiter(job, submission, slab);
+    hasten(job, submission);
     parts_.metrics.observe(StageName::receive, submission.receive_us);
     ++shared_;
     return true;
+}
+
+// A batch job that waits, and that somebody is waiting at now, is that one's.
+void Jobs::hasten(Job& job, const shm::Submission& submission) {
+    if (job.child != 0 || job.turn.priority != shm::Priority::batch ||
+        submission.priority != shm::Priority::interactive) {
+        return;
+    }
+    parts_.scheduler.erase(job.lane, job.turn);
+    job.turn.priority = submission.priority;
+    job.turn.identity = submission.identity;
+    parts_.scheduler.push(job.lane, job.turn);
 }
 
 // The result came between nginx's look at the cache and its submission.

@@ -123,6 +123,28 @@ def test_a_batch_job_has_its_share_of_a_flood_of_interactive_ones(fair):
     assert flood_then_one(fair, SLOW, "/batch/v1/analyze?hop=256", one_address="192.0.2.1") < MANY
 
 
+def test_a_batch_job_is_hastened_by_who_waits_for_the_same_answer(serve):
+    """An interactive upload that joins a batch job is not held by it: both are answered before most of the flood."""
+    server = serve(pool="workers 1; queue 256 timeout=60s; result_cache 8m;", server=REAL_IP, location=places(batch="sonogate_priority batch;"))
+    crowd = Crowd(server)
+    with stopped(server):
+        for i in range(4):  # the worker has up to four
+            crowd.send(f"first {i}", SLOW, clip(i), "192.0.2.1")
+        wait_until(lambda: scrape(server)[0]["sonogate_tickets"] == 4)
+        crowd.send("batch", "/batch" + SLOW, clip(MANY), "192.0.2.3")
+        wait_until(lambda: waiting(server) >= 1 and scrape(server)[0]["sonogate_tickets"] == 5)
+        for i in range(4, MANY):
+            crowd.send(f"flood {i}", SLOW, clip(i), "192.0.2.1")
+        wait_until(lambda: scrape(server)[0]["sonogate_tickets"] == MANY + 1)
+        crowd.send("joins", SLOW, clip(MANY), "192.0.2.2")
+        wait_until(lambda: scrape(server)[0]["sonogate_shared_jobs_total"] == 1)
+    crowd.join()
+    for answer in crowd.answers.values():
+        assert_job_answer(answer, "analyze")
+    # Eight jobs of the flood would buy the batch job its turn.
+    assert crowd.order.index("joins") < 4 + 6
+
+
 def test_a_word_that_is_no_priority_is_interactive(fair):
     assert_job_answer(fair.post("/asked/v1/analyze?urgency=yesterday", data=clip(1)), "analyze")
 
