@@ -130,7 +130,8 @@ void add_crash_budget(const Request& request, AnswerHeaders& headers) noexcept {
     char room[64];
     TextBuffer policy(room);
     policy.text("\"crashes\";q=").number(pool.crash_budget);
-    headers.set_copy("RateLimit-Policy", policy.text(";w=").number(pool.crash_budget_ms / 1000).view());
+    headers.set_copy("RateLimit-Policy",
+                     policy.text(";w=").number(pool.crash_budget_ms / 1000).view());
     TextBuffer limit(room);
     headers.set_copy("RateLimit",
                      limit.text("\"crashes\";r=0;t=").number(request.retry_after_s).view());
@@ -138,7 +139,9 @@ void add_crash_budget(const Request& request, AnswerHeaders& headers) noexcept {
 
 void add_rate_headers(const Request& request, AnswerHeaders& headers) noexcept {
     if (request.is_over_crash_budget()) {
-        add_crash_budget(request, headers);
+        if (request.conf->rate_headers == rate_headers_draft) {
+            add_crash_budget(request, headers);
+        }
         return;
     }
     std::array<ToldRate, most_rates> room;

@@ -36,7 +36,7 @@ Result<void> Link::check_usable() noexcept {
                           "sonogate: pool \"%V\": no sign of life of the backend, requests are "
                           "refused",
                           &pool_.name);
-        } else {
+        } else if (state_ == State::up) {
             ngx_log_error(NGX_LOG_NOTICE, log_, 0,
                           "sonogate: pool \"%V\": the backend is alive again", &pool_.name);
         }

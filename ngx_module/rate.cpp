@@ -148,6 +148,7 @@ bool RequestRates::collect(Request& request) noexcept {
 RequestRates::Verdict RequestRates::check(Request& request) noexcept {
     decided_ = true;
     if (!collect(request)) {
+        count_ = 0;  // what was collected was not looked at: nothing to tell, nothing to charge
         return Verdict::failed;
     }
     if (count_ == 0) {

@@ -50,11 +50,11 @@ class Request final : public JobOwner {
     ngx_int_t refuse(Errc code) noexcept { return refuse(Failure{.code = code}); }
 
     // Refused for its rate, whatever the status is here.
+    bool is_rate_limited() const noexcept { return refused && failure.code == Errc::rate_limited; }
     // By the daemon, for the workers that its sender crashed; not by a rate of the location.
     bool is_over_crash_budget() const noexcept {
         return is_rate_limited() && rates.status() != RateStatus::rejected;
     }
-    bool is_rate_limited() const noexcept { return refused && failure.code == Errc::rate_limited; }
 
     // result_cache.cpp: before the body, and after it
     void prepare_cache() noexcept;
