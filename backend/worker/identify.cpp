@@ -59,14 +59,7 @@ Result<Answer> take_clip(Tools& tools, const Input& input, catalog::Record& reco
     if (!taken) {
         return taken.failure();
     }
-    record.audio = std::move(taken->audio);
-    record.sha256 = std::move(taken->sha256);
-    record.duration_ms = taken->duration_ms;
-    record.fingerprint = fingerprint::pack(taken->fingerprint);
-    Answer answer;
-    answer.times = taken->times;
-    answer.decoded_frames = taken->decoded_frames;
-    return answer;
+    return put(std::move(*taken), record);
 }
 
 }  // namespace

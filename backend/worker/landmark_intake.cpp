@@ -1,7 +1,10 @@
 #include "worker/landmark_intake.hpp"
 
+#include <utility>
+
 #include "base/clock.hpp"
 #include "fingerprint/fingerprinter.hpp"
+#include "fingerprint/packing.hpp"
 
 namespace sonogate::worker {
 
@@ -20,6 +23,17 @@ Result<LandmarkIntake> take_landmarks(Tools& tools, const Input& input,
     LandmarkIntake out{std::move(*taken), fingerprinter.finish()};
     out.times.compute_us += static_cast<std::uint32_t>(now_us() - finish_us);
     return out;
+}
+
+Answer put(LandmarkIntake&& taken, catalog::Record& record) {
+    record.audio = std::move(taken.audio);
+    record.sha256 = std::move(taken.sha256);
+    record.duration_ms = taken.duration_ms;
+    record.fingerprint = fingerprint::pack(taken.fingerprint);
+    Answer answer;
+    answer.times = taken.times;
+    answer.decoded_frames = taken.decoded_frames;
+    return answer;
 }
 
 }  // namespace sonogate::worker

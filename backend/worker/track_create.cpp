@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "catalog/record.hpp"
-#include "fingerprint/packing.hpp"
 #include "worker/landmark_intake.hpp"
 #include "worker/operations_table.hpp"
 
@@ -50,15 +49,9 @@ Result<Answer> run_track_create(Tools& tools, const Input& input) {
     if (!taken) {
         return taken.failure();
     }
-    record.audio = std::move(taken->audio);
-    record.sha256 = std::move(taken->sha256);
-    record.duration_ms = taken->duration_ms;
-    record.fingerprint = fingerprint::pack(taken->fingerprint);
-    Answer answer;
+    Answer answer = put(std::move(*taken), record);
     answer.body = catalog::pack(record);
-    answer.times = taken->times;
     answer.audio = input.facts;
-    answer.decoded_frames = taken->decoded_frames;
     return answer;
 }
 
