@@ -7,7 +7,6 @@ namespace {
 
 using namespace sonogate;
 
-constexpr std::size_t most_steps = 64;
 constexpr std::uint64_t most_jobs = 4;
 
 enum class Step : std::uint8_t { packet, write, hello, done, tail, receive, take, submit, count_ };
@@ -23,8 +22,8 @@ class Trial {
 
     // False: the channel ended.
     bool step(fuzzing::Script& script) {
-        switch (static_cast<Step>(script.take<std::uint8_t>() %
-                                  static_cast<unsigned>(Step::count_))) {
+        switch (
+            static_cast<Step>(script.take<std::uint8_t>() % static_cast<unsigned>(Step::count_))) {
             case Step::packet:
                 peer_.send(script);
                 return true;
@@ -65,7 +64,9 @@ class Trial {
     void submit() {
         if (channel_->connected() && channel_->in_flight() < most_jobs) {
             const std::array<std::byte, 64> body{};
-            (void)channel_->submit(shm::Job{.number = ++number_}, {}, body);
+            shm::Job job;
+            job.number = ++number_;
+            (void)channel_->submit(job, {}, body);
             channel_->ring();
         }
     }
@@ -96,9 +97,5 @@ class Trial {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    fuzzing::Script script(data, size);
-    Trial trial;
-    for (std::size_t i = 0; i < most_steps && !script.ended() && trial.step(script); ++i) {
-    }
-    return 0;
+    return fuzzing::play<Trial>(data, size);
 }

@@ -9,8 +9,6 @@ namespace {
 
 using namespace sonogate;
 
-constexpr std::size_t most_steps = 64;
-
 enum class Step : std::uint8_t { packet, write, hello, slab, tail, receive, take, answer, count_ };
 
 class Trial {
@@ -21,8 +19,8 @@ class Trial {
 
     // False: the link ended.
     bool step(fuzzing::Script& script) {
-        switch (static_cast<Step>(script.take<std::uint8_t>() %
-                                  static_cast<unsigned>(Step::count_))) {
+        switch (
+            static_cast<Step>(script.take<std::uint8_t>() % static_cast<unsigned>(Step::count_))) {
             case Step::packet:
                 peer_.send(script);
                 return true;
@@ -109,7 +107,9 @@ class Trial {
     }
 
     bool answer(fuzzing::Script& script) {
-        shm::Completion completion{.kind = shm::CompletionKind::done, .status = 200};
+        shm::Completion completion;
+        completion.kind = shm::CompletionKind::done;
+        completion.status = 200;
         const auto text = script.bytes(script.take<std::uint8_t>());
         link_.answer(completion, std::as_bytes(text));
         (void)link_.flush();
@@ -125,9 +125,5 @@ class Trial {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    fuzzing::Script script(data, size);
-    Trial trial;
-    for (std::size_t i = 0; i < most_steps && !script.ended() && trial.step(script); ++i) {
-    }
-    return 0;
+    return fuzzing::play<Trial>(data, size);
 }

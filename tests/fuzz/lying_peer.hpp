@@ -120,4 +120,16 @@ class LyingPeer {
     shm::OwnedSegment segment_;
 };
 
+// Plays the input as steps of a Trial, until it or the trial ends. Trial::step() is false where the
+// near end has had enough.
+template <typename Trial>
+int play(const std::uint8_t* data, std::size_t size) {
+    constexpr std::size_t most_steps = 64;
+    Script script(data, size);
+    Trial trial;
+    for (std::size_t i = 0; i < most_steps && !script.ended() && trial.step(script); ++i) {
+    }
+    return 0;
+}
+
 }  // namespace sonogate::fuzzing
