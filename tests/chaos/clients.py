@@ -15,13 +15,13 @@ import requests
 
 import http2
 from contract import assert_problem, strict_json
+from load import FRESH
 from raw_http import RawConnection
 from sounds import encode, music, noise, tone, wav
 
 TIMEOUT_S = 60
 TRACK, TRACK_SEED, TRACK_S = "the-track", 5, 40
 CLIP_START_S, CLIP_S = 12.0, 9.0
-FRESH = {"Connection": "close"}  # an idle connection may be closed by any server at any time
 
 
 @dataclasses.dataclass

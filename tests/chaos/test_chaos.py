@@ -8,6 +8,7 @@ import requests
 
 from clients import Clients, asks, learn
 from contract import strict_json
+from metrics import scrape
 from mishaps import Mishaps
 from served import free_port, wait_until
 from sounds import music, wav
@@ -29,14 +30,9 @@ def small_disk(folder):
     return ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=48m,mode=0777 none "$0" && exec "$@"', disk], disk
 
 
-def metrics(server):
-    text = server.get("/metrics").text
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))}
-
-
 def busy(server):
     """What should be zero in calm, and is not."""
-    now = metrics(server)
+    now = scrape(server)[0]
     return {name: now[name] for name in ZERO_IN_CALM if now[name] != 0}
 
 

@@ -7,8 +7,8 @@ import numpy
 import requests
 
 from contract import assert_job_answer, assert_problem
+from metrics import scrape
 from sounds import ENCODERS, encode, music, wav
-from test_chaos import metrics
 
 PATHS = ("/v1/analyze", "/v1/analyze?fft_size=0", "/v1/fingerprint", "/v1/fingerprint?algorithm=chromaprint", "/v1/identify")
 REFUSALS = {
@@ -90,7 +90,7 @@ def test_mutants_of_every_format(served_in, request, tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    deaths = metrics(server)["sonogate_worker_deaths_total"]
+    deaths = scrape(server)[0]["sonogate_worker_deaths_total"]
     print(f"{count} mutants of {len(files)} files: {statuses}, {deaths:.0f} deaths of workers")
     assert not failures, f"seed {seed}: {len(failures)} of {count}:\n" + "\n".join(failures[:10])
     assert deaths == 0

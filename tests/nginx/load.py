@@ -5,6 +5,10 @@ import time
 
 import requests
 
+from contract import assert_job_answer
+from sounds import music, noise, tone, wav
+
+FRESH = {"Connection": "close"}  # an idle keep-alive connection may be closed by any server at any time
 
 class Load:
     """`work(i)` is called over and over by each of `threads` until the block ends; what it gives is kept in `done`."""
@@ -40,6 +44,25 @@ class Load:
         assert not any(thread.is_alive() for thread in self.threads), "a request was never answered"
         if self.failures:
             raise self.failures[0]
+
+
+def every_kind(server):
+    """Work for a Load in which each request has to be answered: chunked, identified, short, and of the catalog."""
+    short, clip, large = wav(tone(440, 0.5)), wav(music(5, 12)), wav(noise(10, 0.3))
+
+    def work(i):
+        if i % 4 == 0:
+            body = iter([large[k : k + 100_000] for k in range(0, len(large), 100_000)])
+            return assert_job_answer(server.post("/v1/analyze?hop=512", data=body, headers=FRESH), "analyze")
+        if i % 4 == 1:
+            return assert_job_answer(server.post("/v1/identify", data=clip, headers=FRESH), "identify")
+        if i % 4 == 2:
+            answer = server.get("/v1/tracks", headers=FRESH)
+            assert answer.status_code == 200, answer.text
+            return answer
+        return assert_job_answer(server.post("/v1/analyze", data=short, headers=FRESH), "analyze")
+
+    return work
 
 
 def all_at_once(work, count):

@@ -47,6 +47,14 @@ def virtual(name, server="", location=""):
     return f"server {{ listen 127.0.0.1:8080; server_name {name}; {server} location / {{ sonogate_pass main; {location} }} }}\n"
 
 
+PLACE = '} location ~ ^/%s(/.*)$ { rewrite ^/%s(/.*)$ $1 break; sonogate_pass main; sonogate_catalog write open; %s'
+
+
+def places(**settings):
+    """Locations /NAME/v1/… with settings of their own, for one server."""
+    return " ".join(PLACE % (name, name, text) for name, text in settings.items())
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -7,11 +7,10 @@ import numpy
 import pytest
 
 from contract import assert_job_answer, assert_problem
+from metrics import scrape
 from raw_http import RawConnection
-from served import Served, reachable_folder, wait_until
+from served import Served, places, reachable_folder, wait_until
 from sounds import noise, tone, wav, wav_of_size
-from test_limits import places
-from test_metrics import scrape
 from test_storage import SmallDisk
 
 MIB = 1 << 20

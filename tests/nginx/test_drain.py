@@ -6,12 +6,11 @@ import signal
 import time
 
 from contract import assert_job_answer, assert_problem
-from load import Load, all_at_once
+from load import FRESH, Load, all_at_once, every_kind
 from served import is_running, wait_until
-from sounds import music, noise, tone, wav
+from sounds import noise, tone, wav
 
-FRESH = {"Connection": "close"}  # an idle keep-alive connection may be closed by any server at any time
-SHORT, CLIP, LARGE = wav(tone(440, 0.5)), wav(music(5, 12)), wav(noise(10, 0.3))
+SHORT, LARGE = wav(tone(440, 0.5)), wav(noise(10, 0.3))
 HOURS = "/v1/analyze?fft_size=262144&hop=16"  # of LARGE: 11,000 transforms of a quarter of a million points
 
 
@@ -77,25 +76,9 @@ def test_ready_says_so_and_what_is_not_finished_in_time_is_503_draining(serve):
     assert_job_answer(server.post("/v1/analyze", data=SHORT, headers=FRESH), "analyze")
 
 
-def work_of_every_kind(server):
-    def work(i):
-        if i % 4 == 0:
-            body = iter([LARGE[k : k + 100_000] for k in range(0, len(LARGE), 100_000)])
-            return assert_job_answer(server.post("/v1/analyze?hop=512", data=body, headers=FRESH), "analyze")
-        if i % 4 == 1:
-            return assert_job_answer(server.post("/v1/identify", data=CLIP, headers=FRESH), "identify")
-        if i % 4 == 2:
-            answer = server.get("/v1/tracks", headers=FRESH)
-            assert answer.status_code == 200, answer.text
-            return answer
-        return assert_job_answer(server.post("/v1/analyze", data=SHORT, headers=FRESH), "analyze")
-
-    return work
-
-
 def test_restarts_of_the_daemon_under_load_lose_no_request(serve):
     server = serve(location="sonogate_max_body 64m;")
-    with Load(work_of_every_kind(server), 8) as load:
+    with Load(every_kind(server), 8) as load:
         for _ in range(4):
             broker, before = broker_of(server), len(load.done)
             os.kill(broker, signal.SIGTERM)

@@ -9,23 +9,15 @@ import numpy
 import pytest
 
 from contract import assert_job_answer, assert_problem
+from metrics import scrape
 from raw_http import RawConnection
-from served import Served, free_port, reachable_folder, wait_until
+from served import Served, free_port, places, reachable_folder, wait_until
 from sounds import encode, noise, tone, wav, wav_of_size
-from test_metrics import scrape
 
 PATH = "/v1/analyze"
 KIB = 1 << 10
 ORIGIN = {"Origin": "https://app.example.com"}
 ENDPOINTS = ["/v1/analyze", "/v1/identify", "/v1/fingerprint", "/v1/tracks"]
-RAW = '} location ~ ^/%s(/.*)$ { rewrite ^/%s(/.*)$ $1 break; sonogate_pass main; sonogate_catalog write open; %s'
-
-
-def places(**settings):
-    """Locations /NAME/v1/… with settings of their own, for one server."""
-    return " ".join(RAW % (name, name, text) for name, text in settings.items())
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     h2_port = free_port()

@@ -2,30 +2,9 @@
 
 import re
 
-from sounds import tone, wav
+from metrics import scrape, total
 from served import wait_until
-
-LINE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*",?)*\})? (NaN|[+-]?Inf|[-+0-9.eE]+)')
-
-
-def scrape(server):
-    answer = server.get("/metrics")
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"].startswith("text/plain")
-    samples, types = {}, {}
-    for line in answer.text.splitlines():
-        if line.startswith("# TYPE "):
-            _, _, name, kind = line.split()
-            assert name not in types, f"{name} twice"
-            types[name] = kind
-        elif line and not line.startswith("#"):
-            match = LINE.fullmatch(line)
-            assert match, line
-            key = match[1] + (match[2] or "")
-            assert key not in samples, f"{key} twice"
-            samples[key] = float(match[3])
-    return samples, types
-
+from sounds import tone, wav
 
 def test_every_line_is_prometheus_text(server):
     samples, types = scrape(server)
@@ -40,10 +19,6 @@ def test_what_the_contract_promises_is_there(server):
     names = " ".join(scrape(server)[0])
     for word in ("request", "queue", "upload", "jemalloc|allocated", "catalog|tracks", "match", "_bucket"):
         assert re.search(word, names), f"{word} is missing in {names[:2000]}"
-
-
-def total(samples, *words):
-    return sum(v for k, v in samples.items() if all(w in k for w in words) and "_bucket" not in k)
 
 
 def test_requests_are_counted_by_endpoint_and_status(server):

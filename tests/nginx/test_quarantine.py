@@ -1,15 +1,13 @@
 """Audio that kills workers: its content is put away for a time, and its sender runs out of workers to kill."""
 
-import re
 import time
 
 from contract import assert_answer_or_death, assert_job_answer, assert_problem
-from load import Load
-from served import wait_until
+from load import FRESH, Load
+from metrics import scrape
+from served import places, wait_until
 from sounds import noise, wav
-from test_limits import places
 
-FRESH = {"Connection": "close"}
 SLOW = "/v1/analyze?fft_size=65536&hop=2"  # of an upload: 33,000 transforms, so that it is there to be killed
 REAL_IP = "set_real_ip_from 127.0.0.1; real_ip_header X-Real-IP;"
 
@@ -43,7 +41,7 @@ def kill_its_workers(server, data, headers=FRESH):
 
 
 def metric(server, name):
-    return float(re.search(rf"^{name} (\S+)$", server.get("/metrics", headers=FRESH).text, re.MULTILINE)[1])
+    return scrape(server)[0][name]
 
 
 def test_content_that_killed_two_workers_is_put_away_for_a_time(serve):

@@ -6,12 +6,11 @@ import time
 import pytest
 
 from contract import assert_job_answer
-from load import Load
+from load import FRESH, Load
 from raw_http import RawConnection
 from served import wait_until
 from sounds import noise, tone, wav, wav_of_size
 
-FRESH = {"Connection": "close"}  # an idle keep-alive connection may be closed by any server at any time
 
 
 def test_every_request_is_answered_through_reloads(serve):

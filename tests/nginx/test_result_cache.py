@@ -17,7 +17,7 @@ from load import all_at_once
 from raw_http import RawConnection
 from served import Served, free_port, reachable_folder, wait_until
 from sounds import music, noise, tone, wav, wav_of_size
-from test_metrics import scrape, total
+from metrics import scrape, total
 
 CACHE = "result_cache 64m ttl=1h;"
 LOCATIONS = """

@@ -13,11 +13,10 @@ import pytest
 
 from contract import assert_job_answer, assert_problem
 from load import all_at_once
+from metrics import scrape
 from raw_http import RawConnection
-from served import wait_until
+from served import places, wait_until
 from sounds import encode, tone, wav
-from test_limits import places
-from test_metrics import scrape
 
 REAL_IP = "set_real_ip_from 127.0.0.1; real_ip_header X-Real-IP;"
 MANY = 30

@@ -12,10 +12,10 @@ import time
 import pytest
 
 from contract import assert_job_answer, assert_problem
+from load import FRESH
 from served import BUILD, REPOSITORY, wait_until
 from sounds import noise, tone, wav
 
-FRESH = {"Connection": "close"}
 SHORT, LONG = wav(tone(440, 0.5)), wav(noise(10, 0.3))
 UNIT = os.path.join(REPOSITORY, "packaging/sonogated.service")
 

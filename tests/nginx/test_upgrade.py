@@ -4,24 +4,11 @@ import os
 import signal
 
 from contract import assert_job_answer
-from load import Load
+from load import FRESH, Load, every_kind
 from served import is_running, wait_until
-from sounds import music, noise, tone, wav
+from sounds import tone, wav
 
-FRESH = {"Connection": "close"}  # an idle keep-alive connection may be closed by any server at any time
-SHORT, CLIP, LARGE = wav(tone(440, 0.5)), wav(music(5, 12)), wav(noise(10, 0.3))
-
-
-def work_of(server):
-    def work(i):
-        if i % 3 == 0:
-            body = iter([LARGE[k : k + 100_000] for k in range(0, len(LARGE), 100_000)])
-            return assert_job_answer(server.post("/v1/analyze?hop=512", data=body, headers=FRESH), "analyze")
-        if i % 3 == 1:
-            return assert_job_answer(server.post("/v1/identify", data=CLIP, headers=FRESH), "identify")
-        return assert_job_answer(server.post("/v1/analyze", data=SHORT, headers=FRESH), "analyze")
-
-    return work
+SHORT = wav(tone(440, 0.5))
 
 
 def number_in(path):
@@ -45,7 +32,7 @@ def upgrade(server):
 
 def test_upgrades_under_load_lose_no_request(serve):
     server = serve(location="sonogate_max_body 64m;")
-    with Load(work_of(server), 6) as load:
+    with Load(every_kind(server), 8) as load:
         for _ in range(2):
             before = len(load.done)
             upgrade(server)
