@@ -1,8 +1,9 @@
 #include "log/log.hpp"
 
+#include <regex.h>
+
 #include <nlohmann/json.hpp>
 #include <random>
-#include <regex>
 #include <string>
 
 extern "C" {
@@ -30,14 +31,25 @@ std::string line_of(log::Format format, std::string_view message) {
     return log::line({.pool = "ma\"in", .format = format}, spdlog::level::warn, message);
 }
 
+// By POSIX: GCC 12 finds std::regex uninitialised where it is sanitized.
+bool is_time(const std::string& text) {
+    regex_t pattern;
+    assert_int_equal(
+        ::regcomp(&pattern, "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$",
+                  REG_EXTENDED | REG_NOSUB),
+        0);
+    const bool is = ::regexec(&pattern, text.c_str(), 0, nullptr, 0) == 0;
+    ::regfree(&pattern);
+    return is;
+}
+
 void a_json_line_has_its_members(void**) {
     const json line = json::parse(line_of(log::Format::json, "hello"));
     assert_string_equal(line.at("level").get<std::string>().c_str(), "warning");
     assert_string_equal(line.at("pool").get<std::string>().c_str(), "ma\"in");
     assert_string_equal(line.at("process").get<std::string>().c_str(), "broker");
     assert_string_equal(line.at("message").get<std::string>().c_str(), "hello");
-    assert_true(std::regex_match(line.at("time").get<std::string>(),
-                                 std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)")));
+    assert_true(is_time(line.at("time").get<std::string>()));
     assert_false(line.contains("request_id"));
 }
 
