@@ -66,15 +66,18 @@ void open_log(const Options& options) {
 
 // What the zygote's children become.
 worker::Roles roles() {
-    return {
-        .worker = [](UniqueFd channel,
-                     const worker::ForkRequest&) { return worker::run_worker(std::move(channel)); },
-        .librarian =
-            [](UniqueFd channel, const worker::ForkRequest& request) {
-                return librarian::run_librarian(
-                    std::move(channel), {.store = {request.store.data(), request.store_bytes},
-                                         .search_threads = request.search_threads});
-            }};
+    return {.worker =
+                [](UniqueFd channel, const worker::ForkRequest&, std::uint32_t layers) {
+                    return worker::run_worker(std::move(channel), layers);
+                },
+            .librarian =
+                [](UniqueFd channel, const worker::ForkRequest& request, std::uint32_t layers) {
+                    return librarian::run_librarian(
+                        std::move(channel),
+                        {.store = {request.store.data(), request.store_bytes},
+                         .search_threads = request.search_threads},
+                        layers);
+                }};
 }
 
 // SIGTERM and SIGINT as a descriptor, for the broker's loop.

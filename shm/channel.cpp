@@ -49,6 +49,7 @@ bool BrokerChannel::take_hello(Message& message) noexcept {
         return false;
     }
     out_ = std::move(*mapping);
+    sandbox_ = hello->sandbox;
     auto& in = *in_.as<ChannelIn>();
     const ChannelOut& out = published();
     producer_.emplace(in.jobs, in.job_tail, out.job_head);

@@ -46,6 +46,8 @@ class BrokerChannel {
     int socket() const noexcept { return socket_.get(); }
     bool connected() const noexcept { return static_cast<bool>(out_); }
     std::size_t in_flight() const noexcept { return in_flight_count_; }
+    // What the child said, before it saw a job, that it is confined by.
+    std::uint32_t sandbox() const noexcept { return sandbox_; }
 
     // Takes one packet from the socket: the child's segment, a result file, a bell. `nothing` where
     // none waits.
@@ -115,6 +117,7 @@ class BrokerChannel {
     void remember(std::uint64_t number, std::optional<std::uint64_t> arena_offset) noexcept;
 
     UniqueFd socket_;
+    std::uint32_t sandbox_ = 0;
     OwnedSegment in_;
     Mapping out_;
     Arena arena_{channel_arena_bytes};
@@ -141,7 +144,8 @@ class ChildChannel {
   public:
     // Makes ChannelOut and sends it, waits for the broker's segment. Errors: backend_unavailable
     // where the broker is gone, malformed_request where it sent nonsense, internal with errno.
-    static Result<ChildChannel> open(UniqueFd socket) noexcept;
+    // `sandbox` is told to the broker.
+    static Result<ChildChannel> open(UniqueFd socket, std::uint32_t sandbox = 0) noexcept;
 
     int socket() const noexcept { return socket_.get(); }
 

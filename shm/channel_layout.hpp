@@ -102,6 +102,8 @@ struct ChannelOut {
     Counter catalog_state;  // PartState
     Counter queries;        // librarian: identify jobs searched
     Counter queries_matched;
+    Counter refused_calls;  // worker: system calls that its filter answered with ENOSYS
+    Counter refused_call;   // the number of the last one, as the kernel counts them
     alignas(cache_line_bytes) JobDone done[channel_ring_entries];
     alignas(4096) std::byte results[channel_ring_entries][channel_result_bytes];
 };

@@ -22,7 +22,7 @@ bool inside(std::uint64_t offset, std::uint64_t bytes, std::uint64_t whole) noex
 
 }  // namespace
 
-Result<ChildChannel> ChildChannel::open(UniqueFd socket) noexcept {
+Result<ChildChannel> ChildChannel::open(UniqueFd socket, std::uint32_t sandbox) noexcept {
     auto segment = OwnedSegment::create("sonogate-channel-out", sizeof(ChannelOut));
     if (!segment) {
         return segment.failure();
@@ -32,7 +32,7 @@ Result<ChildChannel> ChildChannel::open(UniqueFd socket) noexcept {
     auto& published = out.published();
     write_header(published.header, sizeof(ChannelOut), 0);
     out.sleeper_.emplace(published.armed);
-    const ChannelHello hello{.segment_bytes = sizeof(ChannelOut)};
+    const ChannelHello hello{.segment_bytes = sizeof(ChannelOut), .sandbox = sandbox};
     const int fd = out.out_.fd();
     if (const auto sent = send_message(out.socket_.get(), hello, {&fd, 1}); !sent) {
         return sent.failure();

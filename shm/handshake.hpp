@@ -18,6 +18,8 @@ struct ChannelHello {
     std::uint32_t version = layout_version;
     std::uint64_t magic_number = magic;
     std::uint64_t segment_bytes = 0;
+    std::uint32_t sandbox = 0;  // child: what it is confined by, bits of sandbox/layers.hpp
+    std::uint32_t reserved = 0;
 };
 
 // Fills the header of a segment that this process writes; before its descriptor is sent.

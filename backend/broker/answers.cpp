@@ -80,6 +80,11 @@ bool Jobs::take_answer(Child& child, shm::ChannelAnswer& answer) {
     }
     parts_.scheduler.settle(job.lane, job.turn, time_of(done, job));
     const auto errc = static_cast<Errc>(done.failure.errc);
+    // A worker has no log of its own.
+    log::about(job.submission,
+               errc == Errc::internal ? spdlog::level::warn : spdlog::level::debug,
+               "{} answered: {}", Pool::name_of(child),
+               errc == Errc::ok ? "done" : problem_of(errc).type);
     if (job.waiters.empty()) {
         erase(job);
     } else if (errc == Errc::ok) {

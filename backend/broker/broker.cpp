@@ -173,6 +173,7 @@ bool Broker::read_children() {
     for (const auto& child : pool_.children()) {
         switch (child->channel.has_answers() ? jobs_.read_answers(*child) : Jobs::Read::nothing) {
             case Jobs::Read::some:
+                Pool::note_refusal(*child);
                 moved = true;
                 break;
             case Jobs::Read::lie:
@@ -319,6 +320,9 @@ void Broker::child_ready(std::uint64_t birth) {
         case shm::Received::nothing:
             break;
         case shm::Received::message:
+            if (!knew && child->channel.connected()) {
+                pool_.note_sandbox(*child);
+            }
             if (!knew || child->lane == Lane::librarian) {
                 publish();  // it became ready, or its catalog did
             }

@@ -6,6 +6,8 @@
 #include <iterator>
 #include <string_view>
 
+#include "sandbox/layers.hpp"
+
 namespace sonogate::broker {
 
 namespace {
@@ -133,6 +135,24 @@ void write_crashes(Exposition& out, const Snapshot& now, std::uint64_t refusals)
                "Uploads and jobs refused to them.", refusals);
 }
 
+void write_sandbox(Exposition& out, const Snapshot& now) {
+    out.family("sonogate_sandbox_layer", "gauge",
+               "1 for what the processes of that role are confined by, every one of them.");
+    for (std::size_t i = 0; i < sandbox::layer_names.size(); ++i) {
+        const std::string_view name = sandbox::layer_names[i];
+        out.sample("", fmt::format("process=\"worker\",layer=\"{}\"", name),
+                   now.worker_sandbox >> i & 1U);
+        if ((sandbox::librarian_layers >> i & 1U) != 0) {
+            out.sample("", fmt::format("process=\"librarian\",layer=\"{}\"", name),
+                       now.librarian_sandbox >> i & 1U);
+        }
+    }
+    out.family("sonogate_sandbox_violations_total", "counter",
+               "System calls that a child's filter did not let through, by what became of it.");
+    out.sample("", "outcome=\"killed\"", now.filter_kills);
+    out.sample("", "outcome=\"refused\"", now.refused_calls);
+}
+
 void write_memory(Exposition& out, const Snapshot& now) {
     out.family("sonogate_shared_memory_bytes", "gauge", "Memory of shared segments, by kind.");
     out.sample("", "kind=\"upload_slabs\"", now.upload_slab_bytes);
@@ -233,6 +253,7 @@ std::string Metrics::text(const Snapshot& now) const {
                "Jobs that a worker for short ones gave to one for long ones.", moved_);
     out.single("sonogate_refused_links_total", "counter", "Connections that were turned away.",
                refused_links_);
+    write_sandbox(out, now);
     write_memory(out, now);
     write_cache(out, now);
     write_catalog(out, now);

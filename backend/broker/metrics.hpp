@@ -74,6 +74,10 @@ struct Snapshot {
     std::uint64_t blamed_deaths = 0;
     std::uint64_t quarantined = 0;
     std::uint64_t spent_identities = 0;
+    std::uint32_t worker_sandbox = 0;  // layers that every worker has
+    std::uint32_t librarian_sandbox = 0;
+    std::uint64_t filter_kills = 0;
+    std::uint64_t refused_calls = 0;
     std::uint64_t links = 0;
     std::uint64_t upload_slab_bytes = 0;
     std::uint64_t result_slots_leased = 0;

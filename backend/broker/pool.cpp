@@ -15,6 +15,7 @@
 
 #include "base/clock.hpp"
 #include "broker/fate.hpp"
+#include "sandbox/layers.hpp"
 
 namespace sonogate::broker {
 
@@ -25,6 +26,25 @@ constexpr unsigned most_doublings = 7;  // 6.4 s
 constexpr std::uint64_t young_ns = 10'000'000'000;
 constexpr int nice_of_long_jobs = 10;
 
+std::string names_of(std::uint32_t layers) {
+    std::string out;
+    for (std::size_t i = 0; i < sandbox::layer_names.size(); ++i) {
+        if ((layers & (1U << i)) != 0) {
+            out.append(out.empty() ? "" : ", ").append(sandbox::layer_names[i]);
+        }
+    }
+    return out.empty() ? "nothing" : out;
+}
+
+// By its own word, which one that was taken over can make anything of.
+std::uint64_t refused_by(const Child& child) {
+    constexpr std::uint64_t most_believed = 1'000'000;
+    return child.channel.connected()
+               ? std::min(child.channel.published().refused_calls.load(std::memory_order_relaxed),
+                          most_believed)
+               : 0;
+}
+
 }  // namespace
 
 std::string Pool::name_of(const Child& child) {
@@ -34,9 +54,13 @@ std::string Pool::name_of(const Child& child) {
 bool Pool::apply(const Settings& settings) {
     wanted_ = settings.workers;
     log_level_ = settings.log_level;
+    const bool bound_anew = job_memory_bytes_ != settings.job_memory_bytes;
+    job_memory_bytes_ = settings.job_memory_bytes;
     for (auto& child : children_) {
         child->channel.set_log_level(log_level_);
         const bool worker = child->lane != Lane::librarian;
+        // A worker is born with its bound, and cannot be given another.
+        child->retiring = child->retiring || (worker && bound_anew);
         // Indices of long-job workers follow those of the short ones, so a changed count renames
         // them: they all make way.
         child->retiring = child->retiring ||
@@ -95,6 +119,7 @@ void Pool::order(Lane lane, std::uint32_t index, std::uint64_t now_ns) {
     channel->set_log_level(log_level_);
     worker::ForkRequest request{.birth = next_birth_++, .role = worker::Role::worker};
     request.index = index;
+    request.job_memory_bytes = job_memory_bytes_;
     request.nice = lane == Lane::long_jobs ? nice_of_long_jobs : 0;
     if (lane == Lane::librarian) {
         request.role = worker::Role::librarian;
@@ -159,6 +184,7 @@ bool Pool::read_news() {
                 spdlog::error("a child could not be forked: errno {}", reply.status);
                 break;
             case worker::ForkNews::died:
+                filter_kills_ += WIFSIGNALED(reply.status) && WTERMSIG(reply.status) == SIGSYS;
                 if (reply.status != 0) {
                     spdlog::warn("pid {} ended with {}", reply.pid, fate(reply.status));
                 }
@@ -260,6 +286,8 @@ std::unique_ptr<Child> Pool::take_out(std::uint64_t birth, bool kill) {
     }
     auto child = std::move(*found);
     children_.erase(found);
+    refused_calls_ += refused_by(*child);
+    note_refusal(*child);
     poller_.remove(child->watch);
     if (kill && child->pidfd) {
         ::syscall(SYS_pidfd_send_signal, child->pidfd.get(), SIGKILL, nullptr, 0);
@@ -310,6 +338,38 @@ void Pool::note_fate(std::uint64_t birth, int status) {
         where.last_birth = 0;
         ++where.young_deaths;
     }
+}
+
+void Pool::note_sandbox(const Child& child) {
+    const std::uint32_t has = child.channel.sandbox();
+    const bool librarian = child.lane == Lane::librarian;
+    auto& told = librarian ? told_librarian_ : told_worker_;
+    if (told == has) {
+        return;
+    }
+    told = has;
+    const std::uint32_t wanted = librarian ? sandbox::librarian_layers : sandbox::worker_layers;
+    const bool whole = (has & wanted) == wanted;
+    spdlog::log(whole ? spdlog::level::info : spdlog::level::warn,
+                "{}: confined by {}; refused by this system: {}",
+                librarian ? "the librarian" : "workers", names_of(has), names_of(wanted & ~has));
+}
+
+// A library that wants something it may not have, or somebody who looks around.
+void Pool::note_refusal(Child& child) {
+    if (!child.told_refusal && refused_by(child) != 0) {
+        child.told_refusal = true;
+        spdlog::warn("{} (pid {}): its filter refused system call {}", name_of(child), child.pid,
+                     child.channel.published().refused_call.load(std::memory_order_relaxed));
+    }
+}
+
+std::uint64_t Pool::refused_calls() const {
+    std::uint64_t sum = refused_calls_;
+    for (const auto& child : children_) {
+        sum += refused_by(*child);
+    }
+    return sum;
 }
 
 std::uint32_t Pool::workers_ready() const {

@@ -35,7 +35,8 @@ struct Child {
     std::int32_t pid = 0;
     std::optional<int> status;  // it ended, and its channel does not tell yet
     std::uint64_t born_ns = 0;
-    bool retiring = false;  // gets no more jobs, ends when it has none
+    bool told_refusal = false;  // the log knows of a call that its filter refused
+    bool retiring = false;      // gets no more jobs, ends when it has none
     std::deque<std::uint64_t> jobs;
     std::uint64_t backlog_us = 0;  // estimated, of jobs
     Heartbeat heartbeat;
@@ -95,6 +96,14 @@ class Pool {
     std::uint32_t workers_wanted() const noexcept { return 2 * wanted_; }
     std::uint64_t deaths() const noexcept { return deaths_; }
 
+    // Tells the log what a child that has just said hello is confined by: once, and where it differs.
+    void note_sandbox(const Child& child);
+    // And, once a child, which call its filter refused it.
+    static void note_refusal(Child& child);
+    // Children that their filter killed, and calls that it refused.
+    std::uint64_t filter_kills() const noexcept { return filter_kills_; }
+    std::uint64_t refused_calls() const;
+
     // The place of a child in metrics and logs: "worker 3", "librarian".
     static std::string name_of(const Child& child);
 
@@ -123,6 +132,10 @@ class Pool {
     shm::LogLevel log_level_ = shm::LogLevel::unset;
     std::uint64_t next_birth_ = 1;
     std::uint64_t deaths_ = 0;
+    std::uint64_t job_memory_bytes_ = 0;
+    std::uint64_t filter_kills_ = 0;
+    std::uint64_t refused_calls_ = 0;  // by those that are gone
+    std::optional<std::uint32_t> told_worker_, told_librarian_;  // confinement, in the log
 };
 
 }  // namespace sonogate::broker

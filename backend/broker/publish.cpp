@@ -1,5 +1,6 @@
 // What the broker tells: to every nginx worker in its LinkDown, to Prometheus in a snapshot.
 #include <algorithm>
+#include <optional>
 
 #include "base/clock.hpp"
 #include "base/heap.hpp"
@@ -134,6 +135,9 @@ Snapshot Broker::snapshot() const {
     out.librarian = static_cast<std::uint32_t>(pool_.librarian_state());
     out.catalog = static_cast<std::uint32_t>(pool_.catalog_state());
     out.daemon = static_cast<std::uint32_t>(daemon_state());
+    out.filter_kills = pool_.filter_kills();
+    out.refused_calls = pool_.refused_calls();
+    std::optional<std::uint32_t> worker_sandbox;
     const HeapFigures heap = heap_figures();
     out.processes.push_back({"broker", heap.allocated_bytes, heap.resident_bytes});
     for (const auto& child : pool_.children()) {
@@ -144,7 +148,10 @@ Snapshot Broker::snapshot() const {
         out.processes.push_back(
             {Pool::name_of(*child), load(told.allocated_bytes), load(told.resident_bytes)});
         out.workers_busy += child->lane != Lane::librarian && !child->jobs.empty() ? 1U : 0U;
-        if (child->lane == Lane::librarian) {
+        if (child->lane != Lane::librarian) {
+            worker_sandbox = worker_sandbox.value_or(~0U) & child->channel.sandbox();
+        } else {
+            out.librarian_sandbox = child->channel.sandbox();
             out.catalog_version = load(told.catalog_version);
             out.catalog_tracks = load(told.catalog_tracks);
             out.catalog_hashes = load(told.catalog_hashes);
@@ -152,6 +159,7 @@ Snapshot Broker::snapshot() const {
             out.clips_matched = load(told.queries_matched);
         }
     }
+    out.worker_sandbox = worker_sandbox.value_or(0);
     return out;
 }
 

@@ -196,8 +196,8 @@ class LibrarianProcess {
 
 }  // namespace
 
-int run_librarian(UniqueFd channel, const Service::Config& config) {
-    auto opened = shm::ChildChannel::open(std::move(channel));
+int run_librarian(UniqueFd channel, const Service::Config& config, std::uint32_t layers) {
+    auto opened = shm::ChildChannel::open(std::move(channel), layers);
     if (!opened) {
         const bool gone = opened.failure().code == Errc::backend_unavailable;
         if (!gone) {

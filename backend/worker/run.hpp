@@ -4,11 +4,14 @@
 // other than by its broker's death.
 #pragma once
 
+#include <cstdint>
+
 #include "base/unique_fd.hpp"
 
 namespace sonogate::worker {
 
-// Serves the channel until the broker is gone. The exit status: 0, or 1 where the channel broke.
-int run_worker(UniqueFd channel);
+// Serves the channel until the broker is gone; `layers` is what the process is confined by, for the
+// broker. The exit status: 0, or 1 where the channel broke.
+int run_worker(UniqueFd channel, std::uint32_t layers);
 
 }  // namespace sonogate::worker

@@ -20,7 +20,10 @@
 #include <utility>
 
 #include "base/clock.hpp"
+#include "sandbox/confinement.hpp"
+#include "sandbox/namespaces.hpp"
 #include "shm/message.hpp"
+#include "worker/sha256.hpp"
 #include "worker/title.hpp"
 #include "worker/wisdom.hpp"
 
@@ -62,8 +65,11 @@ UniqueFd child_signals() {
 
 class Zygote {
   public:
-    Zygote(UniqueFd socket, const Roles& roles)
-        : socket_(std::move(socket)), signals_(child_signals()), roles_(roles) {}
+    Zygote(UniqueFd socket, const std::string& state_folder, const Roles& roles)
+        : socket_(std::move(socket)),
+          signals_(child_signals()),
+          confinement_(state_folder),
+          roles_(roles) {}
 
     int serve() {
         for (;;) {
@@ -97,9 +103,10 @@ class Zygote {
             return std::nullopt;
         }
         const pid_t zygote = ::getpid();
-        const pid_t pid = ::fork();
+        std::uint32_t layers = 0;
+        const pid_t pid = request->role == Role::worker ? sandbox::fork_apart(layers) : ::fork();
         if (pid == 0) {
-            return become(*request, std::move(message.fds[0]), zygote);
+            return become(*request, std::move(message.fds[0]), zygote, layers);
         }
         message.fds[0].reset();
         ForkReply reply{.birth = request->birth, .news = ForkNews::born, .pid = pid};
@@ -117,7 +124,7 @@ class Zygote {
         return std::nullopt;
     }
 
-    int become(const ForkRequest& request, UniqueFd channel, pid_t zygote) {
+    int become(const ForkRequest& request, UniqueFd channel, pid_t zygote, std::uint32_t layers) {
         socket_.reset();
         signals_.reset();
         sigset_t none;
@@ -125,7 +132,8 @@ class Zygote {
         ::sigprocmask(SIG_SETMASK, &none, nullptr);
         // A worker never outlives the zygote, nor does a librarian that is still opening its store.
         ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-        if (::getppid() != zygote) {
+        // 0: in a pid namespace of its own nobody is above it, and the channel's EOF has to do.
+        if (const pid_t parent = ::getppid(); parent != zygote && parent != 0) {
             return 0;
         }
         if (request.nice != 0) {
@@ -133,10 +141,12 @@ class Zygote {
         }
         if (request.role == Role::librarian) {
             set_title("librarian");
-            return roles_.librarian(std::move(channel), request);
+            layers = confinement_.enter_as_librarian();
+            return roles_.librarian(std::move(channel), request, layers);
         }
         set_title("worker " + std::to_string(request.index));
-        return roles_.worker(std::move(channel), request);
+        layers = confinement_.enter_as_worker(layers, channel.get(), request.job_memory_bytes);
+        return roles_.worker(std::move(channel), request, layers);
     }
 
     void reap() {
@@ -177,6 +187,7 @@ class Zygote {
 
     UniqueFd socket_;
     UniqueFd signals_;
+    sandbox::Confinement confinement_;
     const Roles& roles_;
     std::map<pid_t, Child> children_;
 };
@@ -188,7 +199,8 @@ int run_zygote(UniqueFd socket, const std::string& state_folder, const Roles& ro
     close_all_but(socket.get());
     set_title("zygote");
     plan_common_transforms(state_folder);
-    return Zygote(std::move(socket), roles).serve();
+    (void)sha256_hex({}, {});  // its library reads a configuration file first, and no worker could
+    return Zygote(std::move(socket), state_folder, roles).serve();
 }
 
 }  // namespace sonogate::worker

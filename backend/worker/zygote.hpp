@@ -5,6 +5,7 @@
 // deciding who lives (broker/pool.hpp), nor for what a child does (the role functions).
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -13,15 +14,18 @@
 
 namespace sonogate::worker {
 
-// What a child runs, given its end of the channel; the value is its exit status.
+// What a child runs, confined by `layers` (bits of sandbox/layers.hpp), given its end of the
+// channel; the value is its exit status.
+using Run =
+    std::function<int(UniqueFd channel, const ForkRequest& request, std::uint32_t layers)>;
 struct Roles {
-    std::function<int(UniqueFd channel, const ForkRequest& request)> worker;
-    std::function<int(UniqueFd channel, const ForkRequest& request)> librarian;
+    Run worker;
+    Run librarian;
 };
 
 // Serves fork requests until the broker is gone, then ends the workers, lets the librarian commit,
 // and returns 0. Also returns in each forked child, with the role's exit status: the caller leaves
-// main with it. Every descriptor but 0, 1, 2 and `socket` is closed.
+// main with it. Every descriptor but 0, 1, 2 and `socket` is closed, the environment emptied.
 int run_zygote(UniqueFd socket, const std::string& state_folder, const Roles& roles);
 
 }  // namespace sonogate::worker

@@ -111,6 +111,7 @@ class Served:
         self.base = f"http://127.0.0.1:{self.port}"
         self.command = list(command)  # who runs it, e.g. setpriv …
         self.allowed_in_log = []
+        self.allowed_refusals = 0
         self.seen = set()
         self.process = None
         self.write_conf(**settings)
@@ -151,6 +152,7 @@ class Served:
         if self.process is None:
             return
         self.note_processes()
+        refused = self.refused_calls()
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -163,6 +165,9 @@ class Served:
         self.check_nothing_left()
         self.check_log()
         self.check_sanitizers()
+        if refused != self.allowed_refusals:
+            lines = [line for line in self.daemon_log().splitlines() if "its filter refused" in line]
+            raise AssertionError(f"a worker asked for system calls that its filter does not let through: {lines}")
 
     def kill_all(self):
         """kill -9 of everything, as a power cut of the processes."""
@@ -219,6 +224,15 @@ class Served:
             if re.search(r"\[(alert|crit|emerg)\]", line) and not any(re.search(p, line) for p in self.allowed_in_log)
         ]
         assert not bad, "error.log:\n" + "\n".join(bad[:20])
+
+    def refused_calls(self):
+        """What no filter let through, where /metrics is to be had: nothing that honest code does is among it."""
+        try:
+            text = requests.get(self.base + "/metrics", timeout=2).text
+        except requests.RequestException:
+            return self.allowed_refusals
+        found = re.findall(r"^sonogate_sandbox_violations_total\S* (\d+)$", text, re.MULTILINE)
+        return sum(map(int, found)) if found else self.allowed_refusals
 
     def check_sanitizers(self):
         """What AddressSanitizer and its kin said, where the build has them; it goes to standard error."""

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import subprocess
 
 from contract import assert_job_answer, assert_problem
 from load import all_at_once
@@ -102,9 +103,11 @@ def test_a_job_over_its_memory_is_422_and_its_worker_goes_on(serve):
         for worker in workers:
             with open(f"/proc/{worker}/statm", encoding="ascii") as statm:
                 data_bytes = int(statm.read().split()[5]) * resource.getpagesize()
-            resource.prlimit(worker, resource.RLIMIT_DATA, (data_bytes + extra_bytes, resource.RLIM_INFINITY))
+            # A worker of root's daemon is nobody's, and only its like may do this.
+            as_its_like = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+            subprocess.run([*as_its_like, "prlimit", f"--pid={worker}", f"--data={data_bytes + extra_bytes}:"], check=True)
 
-    assert_job_answer(server.post("/v1/analyze", data=file), "analyze")  # the worker has set its own bound
+    assert_job_answer(server.post("/v1/analyze", data=file), "analyze")
     seen = set()
     for extra_bytes in [*range(0, 4 * MIB, 256 << 10), 6 * MIB, 8 * MIB]:
         bound(extra_bytes)
@@ -116,6 +119,6 @@ def test_a_job_over_its_memory_is_422_and_its_worker_goes_on(serve):
             else:
                 assert answer.status_code == (400 if "headers" in arguments else 200), answer.text
     assert {200, 422} <= seen, seen
-    bound(1 << 30)
+    bound(256 * MIB)
     assert statuses() == [200, 200, 200, 400]
     assert server.pids("sonogated: worker") == workers

@@ -271,6 +271,8 @@ std::vector<Structure> compiled() {
                           SONOGATE_FIELD(ChannelHello, version),
                           SONOGATE_FIELD(ChannelHello, magic_number),
                           SONOGATE_FIELD(ChannelHello, segment_bytes),
+                          SONOGATE_FIELD(ChannelHello, sandbox),
+                          SONOGATE_FIELD(ChannelHello, reserved),
                       });
     add<ChannelIn>(out, "ChannelIn",
                    {
@@ -324,6 +326,8 @@ std::vector<Structure> compiled() {
                         SONOGATE_FIELD(ChannelOut, catalog_state),
                         SONOGATE_FIELD(ChannelOut, queries),
                         SONOGATE_FIELD(ChannelOut, queries_matched),
+                        SONOGATE_FIELD(ChannelOut, refused_calls),
+                        SONOGATE_FIELD(ChannelOut, refused_call),
                         SONOGATE_FIELD(ChannelOut, done),
                         SONOGATE_FIELD(ChannelOut, results),
                     });

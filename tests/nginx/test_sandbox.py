@@ -1,0 +1,119 @@
+"""A worker's sandbox, seen from outside: what /proc shows, what /metrics tells, and what is left where the system is poorer."""
+
+import os
+import pwd
+import re
+import sys
+
+import pytest
+
+from contract import assert_job_answer
+from served import Served, reachable_folder
+from sounds import tone, wav
+from test_metrics import scrape
+
+CLIP = wav(tone(440, 0.5))
+NAMESPACES = ("user", "mnt", "net", "pid", "ipc")
+LAYERS = ("user_namespace", "mount_namespace", "network_namespace", "pid_namespace", "ipc_namespace", "empty_root")
+ALWAYS = ("unprivileged", "no_new_privileges", "limits", "filter")
+
+# A build with sanitizers runs its workers without a filter, and says so.
+pytestmark = pytest.mark.skipif("asan" in os.environ.get("SONOGATE_BUILD", ""), reason="sanitizers open and map what they like")
+
+
+def layers(server, process="worker"):
+    found = {}
+    for key, value in scrape(server)[0].items():
+        match = re.fullmatch(rf'sonogate_sandbox_layer{{process="{process}",layer="(\w+)"}}', key)
+        if match:
+            found[match[1]] = value
+    return found
+
+
+def status(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def namespaces(pid):
+    return {name: os.readlink(f"/proc/{pid}/ns/{name}") for name in NAMESPACES}
+
+
+def test_what_the_system_allows_is_told(server):
+    told = layers(server)
+    assert set(told) == {*LAYERS, *ALWAYS}
+    assert all(told[name] == 1 for name in ALWAYS), told
+    assert layers(server, "librarian") == {"no_new_privileges": 1, "filter": 1}
+    lines = [line for line in server.daemon_log().splitlines() if "workers: confined by" in line]
+    assert len(lines) == 1, lines
+    for name, has in told.items():
+        assert (name in lines[0].partition("refused")[0]) == bool(has), lines[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a worker lets nobody but root look")
+def test_proc_shows_what_is_told(server):
+    assert_job_answer(server.post("/v1/analyze", data=CLIP), "analyze")
+    told = layers(server)
+    own, seen = namespaces("self"), set()
+    for pid in server.pids("sonogated: worker"):
+        about = status(pid)
+        assert about["NoNewPrivs"] == "1" and about["Seccomp"] == "2"
+        assert set(about["Uid"].split()) == {"65534"} == set(about["Gid"].split())
+        assert int(about["CapEff"], 16) == int(about["CapPrm"], 16) == 0
+        for name, layer in zip(NAMESPACES, LAYERS):
+            assert (namespaces(pid)[name] != own[name]) == bool(told[layer]), name
+        if told["pid_namespace"]:
+            assert about["NSpid"].split()[-1] == "1"
+            seen.add(namespaces(pid)["pid"])
+        if told["empty_root"]:
+            assert os.readlink(f"/proc/{pid}/root").endswith(" (deleted)") and not os.listdir(f"/proc/{pid}/root")
+        assert os.readlink(f"/proc/{pid}/cwd").endswith(" (deleted)")
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            assert not file.read().strip(b"\0")
+        opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        assert len(opened) == 1 and opened[0].startswith("socket:"), opened
+        with open(f"/proc/{pid}/maps", encoding="ascii") as file:
+            writable = {line.split(maxsplit=5)[5].split()[0] for line in file if "memfd" in line and "w" in line.split()[1]}
+        assert writable == {"/memfd:sonogate-channel-out"}
+        with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+            limits = {m[1].strip(): (m[2], m[3]) for m in (re.match(r"(.{25}) (\w+) +(\w+)", line) for line in file) if m}
+        assert limits["Max core file size"] == ("0", "0") and limits["Max processes"] == ("0", "0")
+        assert int(limits["Max open files"][1]) <= 64 and limits["Max data size"][1] != "unlimited"
+    if told["pid_namespace"]:
+        assert len(seen) == len(server.pids("sonogated: worker")), "each has a pid namespace of its own"
+
+
+def test_nothing_that_decoding_takes_is_refused(server):
+    assert_job_answer(server.post("/v1/analyze", data=CLIP), "analyze")
+    assert_job_answer(server.post("/v1/identify", data=CLIP), "identify")
+    samples = scrape(server)[0]
+    assert samples['sonogate_sandbox_violations_total{outcome="refused"}'] == 0
+    assert samples['sonogate_sandbox_violations_total{outcome="killed"}'] == 0
+
+
+def works_and_tells(served, left):
+    assert_job_answer(served.post("/v1/analyze", data=CLIP), "analyze")
+    told = layers(served)
+    assert all(told[name] == 1 for name in ALWAYS), told
+    # Only the layers that a kernel may refuse; which ones this one gives an ordinary user is its own affair.
+    assert left is None or {name for name in LAYERS if told[name] == 1} == left, told
+
+
+AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+WITHOUT_NAMESPACES = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "no_namespaces.py")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize(
+    "command, left",
+    [(AS_NOBODY, None), (WITHOUT_NAMESPACES, {"empty_root"}), (AS_NOBODY + WITHOUT_NAMESPACES, set())],
+    ids=["ordinary user", "root in a container", "ordinary user in a container"],
+)
+def test_a_poorer_system_runs_it(tmp_path_factory, command, left):
+    served = Served(reachable_folder(tmp_path_factory, "poorer"), command)
+    nobody = pwd.getpwnam("nobody")
+    os.chown(served.folder, nobody.pw_uid, nobody.pw_gid)
+    try:
+        works_and_tells(served.start(), left)
+    finally:
+        served.stop()

@@ -1,0 +1,395 @@
+// What a worker that was taken over by a file can do: each attempt is made inside the real sandbox,
+// in a process that a zygote cloned, and its end is looked at from outside.
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+#include "sandbox/confinement.hpp"
+#include "sandbox/layers.hpp"
+#include "sandbox/namespaces.hpp"
+
+extern "C" {
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+}
+
+using namespace sonogate;
+using namespace sonogate::sandbox;
+
+namespace {
+
+constexpr std::uint64_t job_memory_bytes = 64U << 20U;
+constexpr int slab_fd = 77;  // another job's upload, as a careless zygote would leave it open
+
+// What the worker writes down for the test, in memory that both map.
+struct Told {
+    std::atomic<std::uint64_t> refused{0};
+    std::atomic<std::uint64_t> last{0};
+    std::atomic<std::uint32_t> layers{0};
+    std::atomic<int> result{0};
+    std::atomic<int> error{0};
+    std::atomic<int> status{0};  // of waitpid, noted by the zygote
+    std::atomic<bool> returned{false};
+};
+
+struct Seen {
+    std::uint64_t refused = 0;
+    std::uint32_t layers = 0;
+    int result = 0;
+    int error = 0;
+    int status = 0;
+    bool returned = false;
+};
+
+using Attempt = std::function<int(int channel)>;
+
+// A worker's life around `attempt`, below a zygote of its own. `before` runs in the zygote first:
+// it makes the system poorer.
+Seen inside(
+    const Attempt& attempt, const std::function<void()>& before = [] {}) {
+    void* const shared =
+        ::mmap(nullptr, sizeof(Told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(shared != MAP_FAILED);
+    auto* const told = new (shared) Told;
+    std::array<int, 2> ends{-1, -1};
+    assert_int_equal(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()), 0);
+    const pid_t zygote = ::fork();
+    if (zygote == 0) {
+        before();
+        const UniqueFd slab(::memfd_create("sonogate-slab", 0));
+        (void)!::write(slab.get(), "somebody's audio", 16);
+        ::dup2(slab.get(), slab_fd);
+        const Confinement confinement("/tmp");
+        std::uint32_t layers = 0;
+        const pid_t worker = fork_apart(layers);
+        if (worker == 0) {
+            told->layers = confinement.enter_as_worker(layers, ends[1], job_memory_bytes);
+            count_refused_calls_in(told->refused, told->last);
+            errno = 0;
+            told->result = attempt(ends[1]);
+            told->error = errno;
+            told->returned = true;
+            ::_exit(0);
+        }
+        int status = -1;
+        ::waitpid(worker, &status, 0);
+        told->status = status;
+        ::_exit(worker > 0 ? 0 : 1);
+    }
+    int status = -1;
+    ::waitpid(zygote, &status, 0);
+    assert_int_equal(status, 0);
+    ::close(ends[0]);
+    ::close(ends[1]);
+    const Seen out{told->refused, told->layers, told->result,
+                   told->error,   told->status, told->returned};
+    ::munmap(shared, sizeof(Told));
+    return out;
+}
+
+bool killed_by_filter(const Seen& seen) {
+    return WIFSIGNALED(seen.status) && WTERMSIG(seen.status) == SIGSYS && !seen.returned;
+}
+
+template <typename... Arguments>
+Attempt call(long number, Arguments... arguments) {
+    return [=](int) { return static_cast<int>(::syscall(number, arguments...)); };
+}
+
+void* page(int protection) {
+    return ::mmap(nullptr, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+struct Named {
+    const char* name;
+    Attempt attempt;
+};
+
+void what_no_decoder_needs_kills(void**) {
+    if (!filters_workers) {
+        skip();
+    }
+    const std::vector<Named> attempts = {
+        {"exec", [](int) { return ::execl("/bin/true", "true", nullptr); }},
+        {"execveat", call(SYS_execveat, AT_FDCWD, "/bin/true", nullptr, nullptr, 0)},
+        {"fork", [](int) { return static_cast<int>(::fork()); }},
+        {"clone", call(SYS_clone, SIGCHLD, 0, 0, 0, 0)},
+        {"a thread", call(SYS_clone, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND, 0, 0, 0, 0)},
+        {"ptrace", [](int) { return static_cast<int>(::ptrace(PTRACE_TRACEME, 0, 0, 0)); }},
+        {"another's memory", call(SYS_process_vm_readv, 1, nullptr, 0, nullptr, 0, 0)},
+        {"a descriptor of another", call(SYS_pidfd_getfd, 3, 0, 0)},
+        {"socket", [](int) { return ::socket(AF_INET, SOCK_STREAM, 0); }},
+        {"socketpair",
+         [](int) {
+             std::array<int, 2> ends{};
+             return ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data());
+         }},
+        {"connect",
+         [](int channel) {
+             const sockaddr to{.sa_family = AF_UNIX, .sa_data = {}};
+             return ::connect(channel, &to, sizeof(to));
+         }},
+        {"map executable", [](int) { return page(PROT_READ | PROT_EXEC) == MAP_FAILED ? -1 : 0; }},
+        {"make executable",
+         [](int) { return ::mprotect(page(PROT_READ), 4096, PROT_READ | PROT_EXEC); }},
+        {"unshare", [](int) { return ::unshare(CLONE_NEWUSER); }},
+        {"chroot", [](int) { return ::chroot("."); }},
+        {"mount", call(SYS_mount, "none", "/", "tmpfs", 0, nullptr)},
+        {"bpf", call(SYS_bpf, 0, nullptr, 0)},
+        {"io_uring", call(SYS_io_uring_setup, 1, nullptr)},
+        {"root again", [](int) { return ::setuid(0); }},
+    };
+    for (const auto& [name, attempt] : attempts) {
+        const Seen seen = inside(attempt);
+        if (!killed_by_filter(seen)) {
+            fail_msg("%s: status %x, result %d, errno %d", name, static_cast<unsigned>(seen.status),
+                     seen.result, seen.error);
+        }
+    }
+}
+
+void everything_else_is_refused_and_counted(void**) {
+    if (!filters_workers) {
+        skip();
+    }
+    const std::vector<Named> attempts = {
+        {"open", [](int) { return ::open("/etc/passwd", O_RDONLY); }},
+        {"open another job's descriptor", [](int) { return ::open("/proc/1/fd/77", O_RDWR); }},
+        {"create", [](int) { return ::open("x", O_CREAT | O_WRONLY, 0600); }},
+        {"openat2", call(SYS_openat2, AT_FDCWD, "/etc/passwd", nullptr, 0)},
+        {"stat",
+         [](int) {
+             struct stat out {};
+             return ::stat("/etc/passwd", &out);
+         }},
+        {"unlink", [](int) { return ::unlink("/etc/passwd"); }},
+        {"read",
+         [](int) {
+             std::array<char, 16> out{};
+             return static_cast<int>(::read(slab_fd, out.data(), out.size()));
+         }},
+        {"kill", [](int) { return ::kill(-1, SIGKILL); }},
+        {"clone3", call(SYS_clone3, nullptr, 0)},
+        {"raise a limit",
+         [](int) {
+             const rlimit all{RLIM_INFINITY, RLIM_INFINITY};
+             return ::setrlimit(RLIMIT_DATA, &all);
+         }},
+        {"be debugged", [](int) { return ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); }},
+        {"huge pages", [](int) { return ::memfd_create("x", MFD_HUGETLB); }},
+        {"sysv memory", [](int) { return ::shmget(IPC_PRIVATE, 4096, 0600); }},
+        {"a duplicate", [](int channel) { return ::dup(channel); }},
+        {"a lock", [](int channel) { return ::fcntl(channel, F_SETFL, O_NONBLOCK); }},
+    };
+    for (const auto& [name, attempt] : attempts) {
+        const Seen seen = inside(attempt);
+        if (seen.status != 0 || !seen.returned || seen.result != -1 || seen.error != ENOSYS ||
+            seen.refused != 1) {
+            fail_msg("%s: status %x, result %d, errno %d, %lu counted", name,
+                     static_cast<unsigned>(seen.status), seen.result, seen.error,
+                     static_cast<unsigned long>(seen.refused));
+        }
+    }
+}
+
+void whoever_blocks_the_count_is_killed(void**) {
+    if (!filters_workers) {
+        skip();
+    }
+    assert_true(killed_by_filter(inside([](int) {
+        ::signal(SIGSYS, SIG_DFL);
+        return ::open("/etc/passwd", O_RDONLY);
+    })));
+    assert_true(killed_by_filter(inside([](int) {
+        sigset_t all;
+        ::sigfillset(&all);
+        ::sigprocmask(SIG_BLOCK, &all, nullptr);
+        return ::open("/etc/passwd", O_RDONLY);
+    })));
+}
+
+void no_descriptor_but_the_channel_is_left(void**) {
+    const Seen seen = inside([](int channel) {
+        int open = 0;
+        for (int fd = filters_workers ? 0 : 3; fd < 100; ++fd) {
+            struct stat out {};
+            open += fd != channel && ::fstat(fd, &out) == 0 ? 1 : 0;
+        }
+        struct stat out {};
+        return ::fstat(channel, &out) == 0 ? open : -1;
+    });
+    assert_int_equal(seen.result, 0);
+    const Seen mapped = inside([](int) {
+        return ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, slab_fd, 0) == MAP_FAILED ? errno : 0;
+    });
+    assert_int_equal(mapped.result, EBADF);
+}
+
+void a_segment_of_another_cannot_be_written(void**) {
+    const Seen seen = inside([](int) {
+        // Made here, since nothing else can be had: its first mapping stands for its owner's.
+        const UniqueFd segment(::memfd_create("segment", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+        if (::ftruncate(segment.get(), 4096) != 0 ||
+            ::fcntl(segment.get(), F_ADD_SEALS,
+                    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
+            return -1;
+        }
+        void* const read = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, segment.get(), 0);
+        int failed = 0;
+        failed += ::mprotect(read, 4096, PROT_READ | PROT_WRITE) != 0 ? 1 : 0;
+        failed += ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, segment.get(), 0) ==
+                          MAP_FAILED
+                      ? 1
+                      : 0;
+        failed += ::write(segment.get(), "x", 1) < 0 ? 1 : 0;
+        failed += ::ftruncate(segment.get(), 8192) != 0 ? 1 : 0;
+        failed += ::fcntl(segment.get(), F_ADD_SEALS, F_SEAL_WRITE) != 0 ? 1 : 0;
+        return read != MAP_FAILED ? failed : -2;
+    });
+    assert_int_equal(seen.status, 0);
+    assert_int_equal(seen.result, 5);
+}
+
+void a_workers_own_work_goes_on(void**) {
+    const Seen seen = inside([](int channel) {
+        std::vector<std::string> heap;
+        for (int i = 0; i < 1000; ++i) {
+            heap.emplace_back(static_cast<std::size_t>(i) * 40, 'x');
+        }
+        const UniqueFd file(::memfd_create("result", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+        const bool written = ::write(file.get(), heap[900].data(), 10'000) == 10'000 &&
+                             ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_WRITE) == 0;
+        timespec now{};
+        return written && ::send(channel, "x", 1, MSG_NOSIGNAL) == 1 &&
+                       ::clock_gettime(CLOCK_MONOTONIC, &now) == 0
+                   ? 1
+                   : 0;
+    });
+    assert_int_equal(seen.result, 1);
+    assert_int_equal(seen.refused, 0);
+}
+
+void memory_is_bounded_for_good(void**) {
+    const Seen seen = inside([](int) {
+        return ::mmap(nullptr, 2 * job_memory_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED
+                   ? errno
+                   : 0;
+    });
+    assert_int_equal(seen.result, ENOMEM);
+}
+
+void abort_ends_it_and_is_no_attempt(void**) {
+    const Seen seen = inside([](int) -> int {
+        ::signal(SIGSEGV, SIG_DFL);  // cmocka's own would take the fault that it ends by
+        std::abort();
+    });
+    assert_true(WIFSIGNALED(seen.status) && WTERMSIG(seen.status) != SIGSYS);
+    assert_int_equal(seen.refused, 0);
+}
+
+constexpr std::uint32_t always =
+    unprivileged | no_new_privileges | limits | (filters_workers ? filter : 0U);
+
+void root_becomes_nobody(void**) {
+    if (::geteuid() != 0) {
+        skip();
+    }
+    const Seen seen = inside([](int) { return 0; });
+    assert_int_equal(seen.layers & always, always);
+}
+
+void an_ordinary_user_gets_what_there_is(void**) {
+    const Seen seen = inside([](int) { return 0; },
+                             [] {
+                                 if (::geteuid() == 0 && ::setresuid(1234, 1234, 1234) != 0) {
+                                     ::_exit(1);
+                                 }
+                             });
+    assert_int_equal(seen.layers & always, always);
+    // One without the other would be ours to mend: a user namespace gives the right to the rest.
+    if ((seen.layers & user_namespace) != 0) {
+        const std::uint32_t all =
+            filters_workers ? worker_layers : worker_layers & ~(filter | empty_root);
+        assert_int_equal(seen.layers & all, all);
+    }
+}
+
+// As containers do: no namespace of any kind.
+void refuse_namespaces() {
+    const scmp_filter_ctx context = ::seccomp_init(SCMP_ACT_ALLOW);
+
+    for (const unsigned long flag : {CLONE_NEWUSER, CLONE_NEWPID}) {
+        ::seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+                           SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
+    }
+
+    ::seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(unshare), 0);
+    if (::seccomp_load(context) != 0) {
+        ::_exit(1);
+    }
+}
+
+void where_no_namespace_is_to_be_had_the_rest_still_holds(void**) {
+    const auto attempt = [](int) { return ::open("/etc/passwd", O_RDONLY); };
+    for (const bool ordinary : {false, true}) {
+        const Seen seen = inside(attempt, [&] {
+            if (ordinary && ::geteuid() == 0 && ::setresuid(1234, 1234, 1234) != 0) {
+                ::_exit(1);
+            }
+            refuse_namespaces();
+        });
+        assert_int_equal(seen.layers & (user_namespace | pid_namespace | network_namespace), 0);
+        assert_int_equal(seen.layers & always, always);
+        assert_int_equal(seen.refused, filters_workers ? 1 : 0);
+        const bool root = ::geteuid() == 0 && !ordinary;  // may still leave for an empty folder
+        assert_int_equal(seen.layers & empty_root, root && filters_workers ? empty_root : 0);
+    }
+}
+
+}  // namespace
+
+int main() {
+    const CMUnitTest tests[] = {
+        cmocka_unit_test(what_no_decoder_needs_kills),
+        cmocka_unit_test(everything_else_is_refused_and_counted),
+        cmocka_unit_test(whoever_blocks_the_count_is_killed),
+        cmocka_unit_test(no_descriptor_but_the_channel_is_left),
+        cmocka_unit_test(a_segment_of_another_cannot_be_written),
+        cmocka_unit_test(a_workers_own_work_goes_on),
+        cmocka_unit_test(memory_is_bounded_for_good),
+        cmocka_unit_test(abort_ends_it_and_is_no_attempt),
+        cmocka_unit_test(root_becomes_nobody),
+        cmocka_unit_test(an_ordinary_user_gets_what_there_is),
+        cmocka_unit_test(where_no_namespace_is_to_be_had_the_rest_still_holds),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
