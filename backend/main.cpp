@@ -65,10 +65,10 @@ void open_log(const Options& options) {
 }
 
 // What the zygote's children become.
-worker::Roles roles() {
+worker::Roles roles(worker::Operations& operations) {
     return {.worker =
-                [](UniqueFd channel, const worker::ForkRequest&, std::uint32_t layers) {
-                    return worker::run_worker(std::move(channel), layers);
+                [&](UniqueFd channel, const worker::ForkRequest&, std::uint32_t layers) {
+                    return worker::run_worker(std::move(channel), layers, operations);
                 },
             .librarian =
                 [](UniqueFd channel, const worker::ForkRequest& request, std::uint32_t layers) {
@@ -142,7 +142,8 @@ int run(int argc, char** argv) {
     UniqueFd theirs(ends[1]);
     const pid_t zygote = ::fork();
     if (zygote == 0) {
-        return worker::run_zygote(std::move(theirs), options.state, roles());
+        worker::Operations operations;
+        return worker::run_zygote(std::move(theirs), options.state, operations, roles(operations));
     }
     theirs.reset();
     worker::set_title("broker");

@@ -140,6 +140,12 @@ const char* set_log_level(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> ar
     return nullptr;
 }
 
+const char* set_worker_jobs(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
+    return read_number(arguments[0], 1'000'000'000, pool.settings.worker_jobs)
+               ? nullptr
+               : "must be a number of jobs from 1 to 1000000000";
+}
+
 const char* set_job_memory(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> arguments) {
     return read_size(arguments[0], 16U << 20U, pool.settings.job_memory_bytes)
                ? nullptr
@@ -199,6 +205,7 @@ const char* set_catalog(ngx_conf_t*, Pool& pool, std::span<const ngx_str_t> argu
 constexpr auto settings = std::to_array<Setting>({
     {"socket", 1, set_socket},
     {"workers", 1, set_workers},
+    {"worker_jobs", 1, set_worker_jobs},
     {"queue", 2, set_queue},
     {"job_deadline", 1, set_deadline},
     {"drain_timeout", 1, set_drain_timeout},

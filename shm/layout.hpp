@@ -331,10 +331,10 @@ struct PoolSettings {
     std::uint32_t crash_budget = 10;          // workers that one identity may crash …
     std::uint32_t crash_budget_ms = 600'000;  // … in that time; 0 = any number
     std::uint32_t job_cpu_ms = 120'000;
+    std::uint32_t worker_jobs = 1000;  // after so many a worker makes way for a new one
     LogLevel log_level = LogLevel::unset;
     std::uint16_t catalog_bytes = 0;  // length of `catalog`, e.g. "sqlite:catalog.db"
     std::array<char, path_bytes> catalog{};
-    std::array<std::uint8_t, 4> reserved{};
 };
 static_assert(sizeof(PoolSettings) == 1120 && std::is_trivially_copyable_v<PoolSettings>);
 

@@ -81,8 +81,7 @@ bool Jobs::take_answer(Child& child, shm::ChannelAnswer& answer) {
     parts_.scheduler.settle(job.lane, job.turn, time_of(done, job));
     const auto errc = static_cast<Errc>(done.failure.errc);
     // A worker has no log of its own.
-    log::about(job.submission,
-               errc == Errc::internal ? spdlog::level::warn : spdlog::level::debug,
+    log::about(job.submission, errc == Errc::internal ? spdlog::level::warn : spdlog::level::debug,
                "{} answered: {}", Pool::name_of(child),
                errc == Errc::ok ? "done" : problem_of(errc).type);
     if (job.waiters.empty()) {
@@ -192,7 +191,7 @@ void Jobs::child_ended(std::uint64_t birth, Ending how) {
     const bool librarian = ending->lane == Lane::librarian;
     const auto child =
         parts_.pool.take_out(birth, how == Ending::silent || (how != Ending::closed && !librarian));
-    if (!child->retiring) {
+    if (!child->retiring || !child->jobs.empty()) {
         spdlog::warn("{} (pid {}) is gone with {} jobs", Pool::name_of(*child), child->pid,
                      child->jobs.size());
     }

@@ -130,6 +130,7 @@ bool Jobs::dispatch_one(Lane lane) {
     }
     child->jobs.push_back(job.number);
     child->backlog_us += job.turn.cost_us;
+    parts_.pool.handed_to(*child);
     return true;
 }
 

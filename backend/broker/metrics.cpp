@@ -110,6 +110,8 @@ void write_pool(Exposition& out, const Snapshot& now) {
     out.sample("", "state=\"wanted\"", now.workers_wanted);
     out.single("sonogate_worker_deaths_total", "counter",
                "Workers and librarians that ended when nobody asked them to.", now.child_deaths);
+    out.single("sonogate_workers_recycled_total", "counter",
+               "Workers that made way for a new one after worker_jobs.", now.recycled);
     out.single("sonogate_links", "gauge", "nginx workers that are connected.", now.links);
     out.family("sonogate_part_state", "gauge", "1 for the state that a part of the daemon is in.");
     for (std::size_t i = 0; i < state_names.size(); ++i) {

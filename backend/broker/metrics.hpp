@@ -74,6 +74,7 @@ struct Snapshot {
     std::uint64_t blamed_deaths = 0;
     std::uint64_t quarantined = 0;
     std::uint64_t spent_identities = 0;
+    std::uint64_t recycled = 0;
     std::uint32_t worker_sandbox = 0;  // layers that every worker has
     std::uint32_t librarian_sandbox = 0;
     std::uint64_t filter_kills = 0;

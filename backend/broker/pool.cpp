@@ -54,6 +54,7 @@ std::string Pool::name_of(const Child& child) {
 bool Pool::apply(const Settings& settings) {
     wanted_ = settings.workers;
     log_level_ = settings.log_level;
+    worker_jobs_ = settings.worker_jobs;
     const bool bound_anew = job_memory_bytes_ != settings.job_memory_bytes;
     job_memory_bytes_ = settings.job_memory_bytes;
     for (auto& child : children_) {
@@ -138,7 +139,8 @@ void Pool::order(Lane lane, std::uint32_t index, std::uint64_t now_ns) {
                                                .status = {},
                                                .born_ns = now_ns,
                                                .jobs = {},
-                                               .heartbeat = {}});
+                                               .heartbeat = {},
+                                               .cpu = {}});
     const auto watch = poller_.add(child->channel.socket(),
                                    [this, birth = child->birth](std::uint32_t) { ready_(birth); });
     if (!watch) {
@@ -147,6 +149,7 @@ void Pool::order(Lane lane, std::uint32_t index, std::uint64_t now_ns) {
     }
     child->watch = *watch;
     children_.push_back(std::move(child));
+    place(lane, index).not_before_ns = 0;
 }
 
 std::vector<std::uint64_t> Pool::silent(std::uint64_t now_ns) {
@@ -275,6 +278,15 @@ Child* Pool::find(std::uint64_t birth) {
     return found == children_.end() ? nullptr : found->get();
 }
 
+void Pool::handed_to(Child& child) {
+    ++child.handed;
+    if (child.lane != Lane::librarian && !child.retiring && child.handed >= worker_jobs_) {
+        child.retiring = true;
+        ++recycled_;
+        order(child.lane, child.index, now_ns());
+    }
+}
+
 std::unique_ptr<Child> Pool::take_out(std::uint64_t birth, bool kill) {
     if (kill) {
         (void)read_news();  // its pidfd may be in the socket still
@@ -292,7 +304,7 @@ std::unique_ptr<Child> Pool::take_out(std::uint64_t birth, bool kill) {
     if (kill && child->pidfd) {
         ::syscall(SYS_pidfd_send_signal, child->pidfd.get(), SIGKILL, nullptr, 0);
     }
-    if (!child->retiring) {
+    if (!child->retiring || !child->jobs.empty()) {
         note_death(*child);
     }
     return child;
@@ -373,10 +385,12 @@ std::uint64_t Pool::refused_calls() const {
 }
 
 std::uint32_t Pool::workers_ready() const {
-    return static_cast<std::uint32_t>(
-        std::count_if(children_.begin(), children_.end(), [](const auto& child) {
-            return child->lane != Lane::librarian && !child->retiring && child->channel.connected();
-        }));
+    // One that works on its last jobs is still there for who asks how many there are.
+    const auto count = std::count_if(children_.begin(), children_.end(), [](const auto& child) {
+        return child->lane != Lane::librarian && child->channel.connected() &&
+               (!child->retiring || !child->jobs.empty());
+    });
+    return std::min(static_cast<std::uint32_t>(count), workers_wanted());
 }
 
 }  // namespace sonogate::broker

@@ -36,6 +36,7 @@ struct Child {
     std::optional<int> status;  // it ended, and its channel does not tell yet
     std::uint64_t born_ns = 0;
     bool told_refusal = false;  // the log knows of a call that its filter refused
+    std::uint32_t handed = 0;   // jobs, since its birth
     bool retiring = false;      // gets no more jobs, ends when it has none
     std::deque<std::uint64_t> jobs;
     std::uint64_t backlog_us = 0;  // estimated, of jobs
@@ -87,6 +88,11 @@ class Pool {
 
     Child* find(std::uint64_t birth);
 
+    // A job was handed to that child. The last one that a worker is to have makes it retire, and
+    // orders the next worker of its place at once.
+    void handed_to(Child& child);
+    std::uint64_t recycled() const noexcept { return recycled_; }
+
     // Takes a child out; its jobs are the caller's to place again. Without `kill` it ends
     // by EOF, and a librarian commits.
     std::unique_ptr<Child> take_out(std::uint64_t birth, bool kill);
@@ -133,6 +139,8 @@ class Pool {
     std::uint64_t next_birth_ = 1;
     std::uint64_t deaths_ = 0;
     std::uint64_t job_memory_bytes_ = 0;
+    std::uint32_t worker_jobs_ = 1;
+    std::uint64_t recycled_ = 0;
     std::uint64_t filter_kills_ = 0;
     std::uint64_t refused_calls_ = 0;  // by those that are gone
     std::optional<std::uint32_t> told_worker_, told_librarian_;  // confinement, in the log

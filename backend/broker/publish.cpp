@@ -135,6 +135,7 @@ Snapshot Broker::snapshot() const {
     out.librarian = static_cast<std::uint32_t>(pool_.librarian_state());
     out.catalog = static_cast<std::uint32_t>(pool_.catalog_state());
     out.daemon = static_cast<std::uint32_t>(daemon_state());
+    out.recycled = pool_.recycled();
     out.filter_kills = pool_.filter_kills();
     out.refused_calls = pool_.refused_calls();
     std::optional<std::uint32_t> worker_sandbox;

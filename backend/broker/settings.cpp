@@ -51,7 +51,7 @@ Result<std::string> catalog_path(std::string_view text, const std::string& state
 }  // namespace
 
 Result<Settings> read_settings(const shm::PoolSettings& settings, const std::string& state_folder) {
-    if (settings.workers > max_workers || settings.queue_jobs == 0 ||
+    if (settings.workers > max_workers || settings.queue_jobs == 0 || settings.worker_jobs == 0 ||
         settings.job_deadline_ms == 0 || settings.job_cpu_ms == 0 ||
         settings.job_result_bytes == 0 || settings.job_result_bytes > shm::max_upload_bytes ||
         settings.disk_reserve_bytes > shm::max_upload_bytes || settings.upload_memory_bytes == 0 ||
@@ -79,6 +79,7 @@ Result<Settings> read_settings(const shm::PoolSettings& settings, const std::str
     out.result_cache_ttl_ns = settings.result_cache_ttl_ms * ms_ns;
     out.quarantine_ns = settings.quarantine_ms * ms_ns;
     out.log_level = settings.log_level;
+    out.worker_jobs = settings.worker_jobs;
     out.crash_budget = settings.crash_budget;
     out.crash_budget_ns = settings.crash_budget_ms * ms_ns;
     const std::string_view catalog(settings.catalog.data(), settings.catalog_bytes);

@@ -29,6 +29,7 @@ struct Settings {
     std::uint64_t quarantine_ns = 600'000'000'000;    // 0 = nothing is quarantined
     std::uint32_t crash_budget = 10;                  // workers that an identity may crash …
     std::uint64_t crash_budget_ns = 600'000'000'000;  // … in that time; 0 = any number
+    std::uint32_t worker_jobs = 1000;                 // after so many a worker makes way
     shm::LogLevel log_level = shm::LogLevel::unset;
     std::string store;  // "sqlite:/absolute/path", empty = no catalog
 };

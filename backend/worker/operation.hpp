@@ -11,6 +11,7 @@
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
+#include "dsp/fft.hpp"
 #include "shm/channel_layout.hpp"
 
 namespace sonogate::worker {
@@ -48,6 +49,9 @@ class Operations {
     ~Operations();
     Operations(const Operations&) = delete;
     Operations& operator=(const Operations&) = delete;
+
+    // For the zygote, which fills them before it clones anybody.
+    dsp::FftPlans& plans();
 
     // Runs one job to its end on the calling thread. Never throws: what the libraries throw becomes
     // job_too_large (bad_alloc) or internal. Errors: those of api.md for the endpoint; cancelled

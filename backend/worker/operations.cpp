@@ -44,6 +44,13 @@ struct Operations::Tools : worker::Tools {};
 Operations::Operations() = default;
 Operations::~Operations() = default;
 
+dsp::FftPlans& Operations::plans() {
+    if (!tools_) {
+        tools_ = std::make_unique<Tools>();
+    }
+    return tools_->ffts;
+}
+
 Result<Answer> Operations::run(const Request& request, shm::AudioFacts& facts) noexcept {
     try {
         return run_once(request, facts);
@@ -63,9 +70,7 @@ Result<Answer> Operations::run(const Request& request, shm::AudioFacts& facts) n
 }
 
 Result<Answer> Operations::run_once(const Request& request, shm::AudioFacts& facts) {
-    if (!tools_) {
-        tools_ = std::make_unique<Tools>();
-    }
+    (void)plans();
     // A transform of a whole file is as large as the file, and the next one has another length.
     const std::unique_ptr<Tools, void (*)(Tools*)> end(tools_.get(),
                                                        [](Tools* tools) { tools->ffts.end_use(); });

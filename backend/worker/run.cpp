@@ -17,7 +17,8 @@ constexpr std::uint64_t heap_figures_each_ns = 1'000'000'000;
 
 class WorkerProcess {
   public:
-    explicit WorkerProcess(shm::ChildChannel channel) : channel_(std::move(channel)) {}
+    WorkerProcess(shm::ChildChannel channel, Operations& operations)
+        : channel_(std::move(channel)), operations_(operations) {}
 
     int serve() {
         publish_heap();
@@ -102,20 +103,20 @@ class WorkerProcess {
     }
 
     shm::ChildChannel channel_;
-    Operations operations_;
+    Operations& operations_;
     std::uint64_t heap_at_ns_ = 0;
 };
 
 }  // namespace
 
-int run_worker(UniqueFd channel, std::uint32_t layers) {
+int run_worker(UniqueFd channel, std::uint32_t layers, Operations& operations) {
     auto opened = shm::ChildChannel::open(std::move(channel), layers);
     if (!opened) {
         return opened.failure().code == Errc::backend_unavailable ? 0 : 1;
     }
     auto& published = opened->published();
     sandbox::count_refused_calls_in(published.refused_calls, published.refused_call);
-    return WorkerProcess(std::move(*opened)).serve();
+    return WorkerProcess(std::move(*opened), operations).serve();
 }
 
 }  // namespace sonogate::worker

@@ -39,11 +39,10 @@ bool write_file(const std::string& path, const std::string& content) {
 
 }  // namespace
 
-void plan_common_transforms(const std::string& state_folder) {
+void plan_common_transforms(const std::string& state_folder, dsp::FftPlans& plans) {
     const std::string path = state_folder + "/fftw-wisdom";
     const std::string kept = read_file(path);
     const bool known = !kept.empty() && dsp::import_wisdom(kept);
-    dsp::FftPlans plans;
     for (std::size_t n = smallest_size; n <= dsp::max_measured_samples; n *= 2) {
         (void)plans.get(n);
     }

@@ -6,10 +6,13 @@
 
 #include <string>
 
+#include "dsp/fft.hpp"
+
 namespace sonogate::worker {
 
-// Reads FOLDER/fftw-wisdom, or plans the common sizes and writes it. A file that is unreadable or
-// no wisdom is planned anew; a folder that cannot be written costs the planning at each start.
-void plan_common_transforms(const std::string& state_folder);
+// Makes the plans of the common sizes: reads FOLDER/fftw-wisdom, or measures the common sizes and
+// writes it. A file that is unreadable or no wisdom is planned anew; a folder that cannot be
+// written costs the planning at each start.
+void plan_common_transforms(const std::string& state_folder, dsp::FftPlans& plans);
 
 }  // namespace sonogate::worker

@@ -194,11 +194,12 @@ class Zygote {
 
 }  // namespace
 
-int run_zygote(UniqueFd socket, const std::string& state_folder, const Roles& roles) {
+int run_zygote(UniqueFd socket, const std::string& state_folder, Operations& operations,
+               const Roles& roles) {
     ignore_signals();
     close_all_but(socket.get());
     set_title("zygote");
-    plan_common_transforms(state_folder);
+    plan_common_transforms(state_folder, operations.plans());
     (void)sha256_hex({}, {});  // its library reads a configuration file first, and no worker could
     return Zygote(std::move(socket), state_folder, roles).serve();
 }

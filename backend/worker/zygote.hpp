@@ -11,21 +11,23 @@
 
 #include "base/unique_fd.hpp"
 #include "worker/fork_request.hpp"
+#include "worker/operation.hpp"
 
 namespace sonogate::worker {
 
 // What a child runs, confined by `layers` (bits of sandbox/layers.hpp), given its end of the
 // channel; the value is its exit status.
-using Run =
-    std::function<int(UniqueFd channel, const ForkRequest& request, std::uint32_t layers)>;
+using Run = std::function<int(UniqueFd channel, const ForkRequest& request, std::uint32_t layers)>;
 struct Roles {
     Run worker;
     Run librarian;
 };
 
-// Serves fork requests until the broker is gone, then ends the workers, lets the librarian commit,
-// and returns 0. Also returns in each forked child, with the role's exit status: the caller leaves
-// main with it. Every descriptor but 0, 1, 2 and `socket` is closed, the environment emptied.
-int run_zygote(UniqueFd socket, const std::string& state_folder, const Roles& roles);
+// Makes the plans of `operations`, then serves fork requests until the broker is gone, then ends
+// the workers, lets the librarian commit, and returns 0. Also returns in each forked child, with
+// the role's exit status: the caller leaves main with it. Every descriptor but 0, 1, 2 and `socket`
+// is closed, the environment emptied.
+int run_zygote(UniqueFd socket, const std::string& state_folder, Operations& operations,
+               const Roles& roles);
 
 }  // namespace sonogate::worker

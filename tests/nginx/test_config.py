@@ -12,7 +12,7 @@ from sounds import wav_of_size
 BAD = [
     ("pool", "workers many;"), ("pool", "workers -1;"), ("pool", "queue;"), ("pool", "queue 0;"), ("pool", "queue 10 timeout=x;"), ("pool", "queue 10 bogus=1;"),
     ("pool", "job_deadline 0;"), ("pool", "job_deadline soon;"), ("pool", "drain_timeout 0;"), ("pool", "drain_timeout;"), ("pool", "quarantine;"), ("pool", "quarantine soon;"), ("pool", "crash_budget 3;"), ("pool", "crash_budget 0/1m;"), ("pool", "crash_budget 3/;"), ("pool", "log_level loud;"), ("pool", "job_memory 1k;"), ("pool", "job_memory x;"), ("pool", "upload_memory 0;"),
-    ("pool", "job_cpu 0;"), ("pool", "job_cpu soon;"), ("pool", "job_result 1k;"), ("pool", "disk_reserve much;"),
+    ("pool", "worker_jobs 0;"), ("pool", "worker_jobs auto;"), ("pool", "job_cpu 0;"), ("pool", "job_cpu soon;"), ("pool", "job_result 1k;"), ("pool", "disk_reserve much;"),
     ("pool", "result_cache;"), ("pool", "result_cache 1k;"), ("pool", "result_cache off;"), ("pool", "result_cache 1m ttl=0;"), ("pool", "result_cache 1m timeout=1s;"),
     ("location", "sonogate_cache maybe;"), ("location", "sonogate_cache on; sonogate_cache off;"),
     ("pool", "workers 1; workers 2;"), ("pool", "nonsense 1;"), ("pool", "socket other.sock;"),
@@ -56,7 +56,7 @@ def check(folder, **settings):
 
 
 def test_a_good_file_is_good(tmp_path):
-    out, _ = check(tmp_path, pool="workers 2; queue 64 timeout=5s; job_deadline 60s; drain_timeout 5s; quarantine 1h; crash_budget 5/10m; log_level warn; job_memory 256m; job_cpu 30s; job_result 1m; disk_reserve 0; upload_memory 512m; result_cache 64m ttl=10m;",
+    out, _ = check(tmp_path, pool="workers 2; worker_jobs 1; queue 64 timeout=5s; job_deadline 60s; drain_timeout 5s; quarantine 1h; crash_budget 5/10m; log_level warn; job_memory 256m; job_cpu 30s; job_result 1m; disk_reserve 0; upload_memory 512m; result_cache 64m ttl=10m;",
                    location="sonogate_max_body 100m; sonogate_max_audio 10m; sonogate_cache off; sonogate_min_audio 1s; sonogate_max_decoded 1g;"
                    " sonogate_formats wav ogg mp3; sonogate_body_timeout 5m; sonogate_min_receive_rate 2k after=10s; sonogate_log_level notice; sonogate_priority $arg_priority; sonogate_max_channels 8;")  # fmt: skip
     assert out.returncode == 0, out.stderr

@@ -3,12 +3,14 @@
 import os
 import pwd
 import re
+import signal
 import sys
 
 import pytest
 
 from contract import assert_job_answer
-from served import Served, reachable_folder
+from load import Load
+from served import Served, reachable_folder, wait_until
 from sounds import tone, wav
 from test_metrics import scrape
 
@@ -55,7 +57,8 @@ def test_proc_shows_what_is_told(server):
     assert_job_answer(server.post("/v1/analyze", data=CLIP), "analyze")
     told = layers(server)
     own, seen = namespaces("self"), set()
-    for pid in server.pids("sonogated: worker"):
+    workers = server.pids("sonogated: worker")
+    for pid in workers:
         about = status(pid)
         assert about["NoNewPrivs"] == "1" and about["Seccomp"] == "2"
         assert set(about["Uid"].split()) == {"65534"} == set(about["Gid"].split())
@@ -80,7 +83,7 @@ def test_proc_shows_what_is_told(server):
         assert limits["Max core file size"] == ("0", "0") and limits["Max processes"] == ("0", "0")
         assert int(limits["Max open files"][1]) <= 64 and limits["Max data size"][1] != "unlimited"
     if told["pid_namespace"]:
-        assert len(seen) == len(server.pids("sonogated: worker")), "each has a pid namespace of its own"
+        assert len(seen) == len(workers), "each has a pid namespace of its own"
 
 
 def test_nothing_that_decoding_takes_is_refused(server):
@@ -117,3 +120,30 @@ def test_a_poorer_system_runs_it(tmp_path_factory, command, left):
         works_and_tells(served.start(), left)
     finally:
         served.stop()
+
+
+def test_a_worker_makes_way_after_its_jobs(serve):
+    """worker_jobs 1: every job has a process of its own, and none waits for one in vain."""
+    server = serve(pool="worker_jobs 1; workers 2;")
+    with Load(lambda _: server.post("/v1/analyze", data=CLIP).status_code, 6) as load:
+        wait_until(lambda: len(load.done) >= 60)
+    assert set(load.done) == {200}
+    samples = scrape(server)[0]
+    assert samples["sonogate_workers_recycled_total"] >= 60
+    assert samples["sonogate_worker_deaths_total"] == 0 and samples["sonogate_retries_total"] == 0
+    wait_until(lambda: len(server.pids("sonogated: worker")) == 4)
+
+
+def test_a_changed_bound_of_memory_is_for_new_workers(serve):
+    server = serve(pool="workers 1; job_memory 64m;")
+    wait_until(lambda: len(server.pids("sonogated: worker")) == 2)  # ready is said with the first
+    old = set(server.pids("sonogated: worker"))
+    server.write_conf(pool="workers 1; job_memory 128m;")
+    server.process.send_signal(signal.SIGHUP)  # scripts/serve reads the file, then nginx does
+
+    def renewed():
+        now = set(server.pids("sonogated: worker"))
+        return len(now) == 2 and not now & old
+
+    wait_until(renewed)
+    assert_job_answer(server.post("/v1/analyze", data=CLIP), "analyze")

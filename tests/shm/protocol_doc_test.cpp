@@ -230,10 +230,10 @@ std::vector<Structure> compiled() {
                           SONOGATE_FIELD(PoolSettings, crash_budget),
                           SONOGATE_FIELD(PoolSettings, crash_budget_ms),
                           SONOGATE_FIELD(PoolSettings, job_cpu_ms),
+                          SONOGATE_FIELD(PoolSettings, worker_jobs),
                           SONOGATE_FIELD(PoolSettings, log_level),
                           SONOGATE_FIELD(PoolSettings, catalog_bytes),
                           SONOGATE_FIELD(PoolSettings, catalog),
-                          SONOGATE_FIELD(PoolSettings, reserved),
                       });
     add<Welcome>(out, "Welcome",
                  {
