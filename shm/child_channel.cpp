@@ -97,7 +97,9 @@ bool ChildChannel::take_file(ReceivedJob& out) noexcept {
     if (found == end) {
         return false;
     }
-    auto mapping = map_peer_segment(found->fd.get(), found->bytes);
+    // Closed when this returns: the mapping goes with the job, and nothing of it stays open.
+    const UniqueFd fd = std::move(found->fd);
+    auto mapping = map_peer_segment(fd.get(), found->bytes);
     std::move(found + 1, end, found);
     --file_count_;
     if (!mapping) {
