@@ -24,6 +24,7 @@
 #include "commands.hpp"
 #include "librarian/run.hpp"
 #include "log/log.hpp"
+#include "sandbox/confinement.hpp"
 #include "worker/run.hpp"
 #include "worker/title.hpp"
 #include "worker/zygote.hpp"
@@ -107,7 +108,12 @@ int serve(const Options& options, broker::Listener listener, UniqueFd zygote, pi
         spdlog::critical("--peer-user: no such user");
         return 2;
     }
-    auto broker = broker::Broker::create({options.state, std::move(*peers), zygote_pid},
+    const std::uint32_t layers = sandbox::enter_as_broker();
+    if (layers == 0) {
+        spdlog::warn(
+            "the broker runs without a filter of its system calls: refused by this system");
+    }
+    auto broker = broker::Broker::create({options.state, std::move(*peers), zygote_pid, layers},
                                          listener.take_socket(), std::move(zygote), stop_signals());
     if (!broker) {
         spdlog::critical("no event loop: {}", std::strerror(broker.failure().error));

@@ -5,7 +5,8 @@
 //
 // The broker sees a closed channel first and the wait status, from the zygote, a moment later. What
 // counts against content and identity:
-//   - a fault of the process: any signal but SIGKILL, or an exit status that is not 0;
+//   - a fault of the process: any signal but SIGKILL, or an exit status that is not 0. A system
+//     call that its filter kills for is SIGSYS, and so a fault;
 //   - a worker that wrote a lie into its channel;
 //   - whatever ended the second worker of one job, SIGKILL included: the kernel, short of memory,
 //     kills with it, and so does the broker where a worker shows no sign of life.

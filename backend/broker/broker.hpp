@@ -34,6 +34,7 @@ struct BrokerOptions {
     std::string state_folder;
     std::vector<std::uint32_t> peer_users;  // beside root and our own
     std::int32_t zygote = 0;                // its pid: a child of ours
+    std::uint32_t sandbox = 0;              // what the process is confined by
 };
 
 // What the counters of links said that are gone.

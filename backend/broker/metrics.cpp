@@ -140,13 +140,20 @@ void write_crashes(Exposition& out, const Snapshot& now, std::uint64_t refusals)
 void write_sandbox(Exposition& out, const Snapshot& now) {
     out.family("sonogate_sandbox_layer", "gauge",
                "1 for what the processes of that role are confined by, every one of them.");
-    for (std::size_t i = 0; i < sandbox::layer_names.size(); ++i) {
-        const std::string_view name = sandbox::layer_names[i];
-        out.sample("", fmt::format("process=\"worker\",layer=\"{}\"", name),
-                   now.worker_sandbox >> i & 1U);
-        if ((sandbox::librarian_layers >> i & 1U) != 0) {
-            out.sample("", fmt::format("process=\"librarian\",layer=\"{}\"", name),
-                       now.librarian_sandbox >> i & 1U);
+    struct Role {
+        std::string_view process;
+        std::uint32_t wanted, has;
+    };
+    for (const Role& role : {Role{"worker", sandbox::worker_layers, now.worker_sandbox},
+                             Role{"librarian", sandbox::filter_layers, now.librarian_sandbox},
+                             Role{"broker", sandbox::filter_layers, now.broker_sandbox}}) {
+        for (std::size_t i = 0; i < sandbox::layer_names.size(); ++i) {
+            if ((role.wanted >> i & 1U) != 0) {
+                out.sample("",
+                           fmt::format("process=\"{}\",layer=\"{}\"", role.process,
+                                       sandbox::layer_names[i]),
+                           role.has >> i & 1U);
+            }
         }
     }
     out.family("sonogate_sandbox_violations_total", "counter",

@@ -77,6 +77,7 @@ struct Snapshot {
     std::uint64_t recycled = 0;
     std::uint32_t worker_sandbox = 0;  // layers that every worker has
     std::uint32_t librarian_sandbox = 0;
+    std::uint32_t broker_sandbox = 0;
     std::uint64_t filter_kills = 0;
     std::uint64_t refused_calls = 0;
     std::uint64_t links = 0;

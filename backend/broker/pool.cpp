@@ -360,7 +360,7 @@ void Pool::note_sandbox(const Child& child) {
         return;
     }
     told = has;
-    const std::uint32_t wanted = librarian ? sandbox::librarian_layers : sandbox::worker_layers;
+    const std::uint32_t wanted = librarian ? sandbox::filter_layers : sandbox::worker_layers;
     const bool whole = (has & wanted) == wanted;
     spdlog::log(whole ? spdlog::level::info : spdlog::level::warn,
                 "{}: confined by {}; refused by this system: {}",

@@ -138,6 +138,7 @@ Snapshot Broker::snapshot() const {
     out.recycled = pool_.recycled();
     out.filter_kills = pool_.filter_kills();
     out.refused_calls = pool_.refused_calls();
+    out.broker_sandbox = options_.sandbox;
     std::optional<std::uint32_t> worker_sandbox;
     const HeapFigures heap = heap_figures();
     out.processes.push_back({"broker", heap.allocated_bytes, heap.resident_bytes});

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -47,7 +48,7 @@ void empty_environment() noexcept {
 void close_all_but(int keep) noexcept {
     // Nothing that a library prints may reach the daemon's log, and what a damaged file makes it
     // say is no news. A sanitizer has something to say.
-    const unsigned first = filters_workers ? 0 : STDERR_FILENO + 1;
+    const unsigned first = has_filters ? 0 : STDERR_FILENO + 1;
     const auto kept = static_cast<unsigned>(keep);
     if (kept > first) {
         ::close_range(first, kept - 1, 0);
@@ -71,25 +72,24 @@ bool limit_worker(std::uint64_t start_bytes, std::uint64_t job_memory_bytes) noe
     const bool data = !bounded || limit(RLIMIT_DATA, start_bytes + job_memory_bytes);
     const bool files = !bounded || limit(RLIMIT_FSIZE, job_memory_bytes + file_bytes_beside_memory);
     return data && files && limit(RLIMIT_NOFILE, most_descriptors) &&
-           limit(RLIMIT_NPROC, filters_workers ? 0 : RLIM_INFINITY) && limit(RLIMIT_CORE, 0) &&
+           limit(RLIMIT_NPROC, has_filters ? 0 : RLIM_INFINITY) && limit(RLIMIT_CORE, 0) &&
            limit(RLIMIT_MEMLOCK, 0) && limit(RLIMIT_MSGQUEUE, 0);
 }
 
-std::optional<Filter> kept(Result<Filter> filter) {
+std::optional<Filter> kept(Result<Filter> (*compile)()) {
+    auto filter = has_filters ? compile() : Result<Filter>(system_failure(ENOSYS));
     return filter ? std::optional(std::move(*filter)) : std::nullopt;
 }
 
 }  // namespace
 
 Confinement::Confinement(const std::string& state_folder)
-    : librarian_(kept(Filter::librarian())),
+    : worker_(kept(Filter::worker)),
+      librarian_(kept(Filter::librarian)),
       data_bytes_(private_bytes()),
-      nameless_folder_(filters_workers && enter_nameless_folder(state_folder)) {
-    if (filters_workers) {
-        worker_ = kept(Filter::worker());
-    }
+      nameless_folder_(has_filters && enter_nameless_folder(state_folder)) {
     empty_environment();
-    if (const auto own = Filter::zygote(); own) {
+    if (const auto own = kept(Filter::zygote); own) {
         (void)own->load();  // the children's own say more, and tell whether there are any
     }
 }
@@ -109,13 +109,12 @@ std::uint32_t Confinement::enter_as_worker(std::uint32_t layers, int channel,
 }
 
 std::uint32_t Confinement::enter_as_librarian() const noexcept {
-    const bool filtered = librarian_ && librarian_->load();
-    return filtered ? librarian_layers : 0U;
+    return librarian_ && librarian_->load() ? filter_layers : 0U;
 }
 
-Result<void> confine_broker() noexcept {
-    const auto filter = Filter::broker();
-    return filter ? filter->load() : Result<void>(filter.failure());
+std::uint32_t enter_as_broker() noexcept {
+    const auto own = kept(Filter::broker);
+    return own && own->load() ? filter_layers : 0U;
 }
 
 }  // namespace sonogate::sandbox

@@ -1,7 +1,7 @@
 // How a child of the zygote gives up what its role does not need, once and for ever.
 //
 // For: the zygote, which prepares it, and its children, who enter it before they hear of a job. Not
-// for: the broker, whose filter main loads. What the kernel refuses is left out and told: the bits
+// for: what a filter holds (filter.hpp). What the kernel refuses is left out and told: the bits
 // of layers.hpp.
 #pragma once
 
@@ -34,7 +34,7 @@ class Confinement {
     bool nameless_folder_ = false;
 };
 
-// Loads the broker's filter. Errors: internal with errno.
-Result<void> confine_broker() noexcept;
+// In the broker, once it listens. Returns what it is confined by.
+std::uint32_t enter_as_broker() noexcept;
 
 }  // namespace sonogate::sandbox

@@ -71,8 +71,8 @@ const Calls of_a_worker = {
     SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(getrandom),
     SCMP_SYS(getrusage), SCMP_SYS(sched_getaffinity), SCMP_SYS(getpid), SCMP_SYS(gettid),
     // signals and the end
-    SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(exit),
-    SCMP_SYS(exit_group)};
+    SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigaction), SCMP_SYS(exit), SCMP_SYS(exit_group)};
 // Asked for by abort() alone, and of no use: it ends by a fault then. Not counted as an attempt.
 const Calls of_abort = {SCMP_SYS(tgkill), SCMP_SYS(tkill)};
 

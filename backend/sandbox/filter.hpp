@@ -22,12 +22,11 @@
 
 namespace sonogate::sandbox {
 
-// Sanitizers map, open and spawn what they like: their builds run without a worker's program, and
-// say so.
+// Sanitizers map, open and spawn what they like: their builds run without a program, and say so.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool filters_workers = false;
+inline constexpr bool has_filters = false;
 #else
-inline constexpr bool filters_workers = true;
+inline constexpr bool has_filters = true;
 #endif
 
 // A compiled program. It is the kernel's bytes: loading it takes some 20 µs, compiling it some ms.

@@ -27,6 +27,7 @@ inline constexpr std::array<std::string_view, 10> layer_names = {
     "empty_root",     "unprivileged",    "no_new_privileges", "limits",        "filter"};
 
 inline constexpr std::uint32_t worker_layers = (1U << layer_names.size()) - 1;  // all of them
-inline constexpr std::uint32_t librarian_layers = no_new_privileges | filter;
+// Of the librarian and the broker, who need files and sockets.
+inline constexpr std::uint32_t filter_layers = no_new_privileges | filter;
 
 }  // namespace sonogate::sandbox

@@ -2,11 +2,14 @@
 
 import time
 
+import pytest
+
 from contract import assert_answer_or_death, assert_job_answer, assert_problem
 from load import FRESH, Load
 from metrics import scrape
 from served import places, wait_until
 from sounds import noise, wav
+from taken_over import POSSIBLE, fault_inside
 
 SLOW = "/v1/analyze?fft_size=65536&hop=2"  # of an upload: 33,000 transforms, so that it is there to be killed
 REAL_IP = "set_real_ip_from 127.0.0.1; real_ip_header X-Real-IP;"
@@ -73,6 +76,26 @@ def test_a_single_kill_9_puts_nothing_away(serve):
         assert_job_answer(answers[0], "analyze")
     assert metric(server, "sonogate_quarantined_contents") == 0
     assert metric(server, "sonogate_blamed_deaths_total") == 0
+
+
+@pytest.mark.skipif(not POSSIBLE, reason="reaches into a worker")
+def test_content_that_twice_made_a_worker_fault_is_put_away(serve):
+    """The first time another worker answers it; the second time nobody is given it any more."""
+    server = serve(pool="workers 1;", location="sonogate_max_body 64m;")
+    data = upload(1)
+    for deaths in (1, 2):
+        answers = []
+        with Load(lambda _: (answers or answers.append(server.post("/v1/analyze?fft_size=65536&hop=64", data=data, headers=FRESH)), time.sleep(0.02)), 1):
+            wait_until(lambda: answers or 'state="busy"} 1\n' in server.get("/metrics", headers=FRESH).text)
+            for pid in server.pids("sonogated: worker"):
+                fault_inside(pid)
+            wait_until(lambda: answers, 60)  # noqa: B023
+        if deaths == 1:
+            assert_job_answer(answers[0], "analyze")
+        else:
+            assert_problem(answers[0], 422, "quarantined")
+        wait_until(lambda: metric(server, "sonogate_blamed_deaths_total") == deaths)  # noqa: B023
+    assert_problem(server.post("/v1/analyze", data=data, headers=FRESH), 422, "quarantined")
 
 
 def test_who_keeps_killing_workers_is_told_to_come_back_later(serve):

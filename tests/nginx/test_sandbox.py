@@ -1,5 +1,6 @@
 """A worker's sandbox, seen from outside: what /proc shows, what /metrics tells, and what is left where the system is poorer."""
 
+import errno
 import os
 import pwd
 import re
@@ -10,9 +11,10 @@ import pytest
 
 from contract import assert_job_answer
 from load import Load
+from metrics import scrape
 from served import Served, reachable_folder, wait_until
 from sounds import tone, wav, wav_of_size
-from test_metrics import scrape
+from taken_over import POSSIBLE, STACK, call_inside
 
 CLIP = wav(tone(440, 0.5))
 NAMESPACES = ("user", "mnt", "net", "pid", "ipc")
@@ -45,7 +47,7 @@ def test_what_the_system_allows_is_told(server):
     told = layers(server)
     assert set(told) == {*LAYERS, *ALWAYS}
     assert all(told[name] == 1 for name in ALWAYS), told
-    assert layers(server, "librarian") == {"no_new_privileges": 1, "filter": 1}
+    assert layers(server, "librarian") == layers(server, "broker") == {"no_new_privileges": 1, "filter": 1}
     lines = [line for line in server.daemon_log().splitlines() if "workers: confined by" in line]
     assert len(lines) == 1, lines
     for name, has in told.items():
@@ -94,6 +96,57 @@ def test_nothing_that_decoding_takes_is_refused(server):
     samples = scrape(server)[0]
     assert samples['sonogate_sandbox_violations_total{outcome="refused"}'] == 0
     assert samples['sonogate_sandbox_violations_total{outcome="killed"}'] == 0
+
+
+CALLS = {"openat": 257, "connect": 42, "kill": 62, "dup": 32, "shmget": 29, "execve": 59, "fork": 57, "ptrace": 101, "socket": 41, "mmap": 9}
+REFUSED = {
+    "open a file": ("openat", -100, STACK, os.O_RDONLY),
+    "kill everybody": ("kill", -1, signal.SIGKILL),
+    "a second channel": ("dup", 0),
+    "memory of others": ("shmget", 0, 4096, 0o600),
+}
+KILLED = {
+    "connect": ("connect", 0, STACK, 16),
+    "a socket": ("socket", 2, 1, 0),
+    "another program": ("execve", STACK, 0, 0),
+    "another process": ("fork",),
+    "look into others": ("ptrace", 16, 1, 0, 0),
+    "new code": ("mmap", 0, 4096, 4 | 1, 0x22, -1, 0),
+}
+
+
+def test_a_stopped_worker_goes_on_where_it_waited(serve):
+    server = serve(pool="workers 1;")
+    wait_until(lambda: len(server.pids("sonogated: worker")) == 2)
+    workers = server.pids("sonogated: worker")
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in workers:
+            os.kill(pid, number)
+    assert_job_answer(server.post("/v1/analyze", data=CLIP), "analyze")
+    assert server.pids("sonogated: worker") == workers  # and no call was refused: Served looks
+
+
+@pytest.mark.skipif(not POSSIBLE, reason="reaches into a worker")
+def test_a_worker_that_was_taken_over_reaches_nothing_and_the_service_goes_on(serve):
+    server = serve(pool="workers 1;")
+    server.allowed_refusals = len(REFUSED) + len(KILLED)
+    wait_until(lambda: len(server.pids("sonogated: worker")) == 2)
+
+    def counted(outcome):
+        return scrape(server)[0][f'sonogate_sandbox_violations_total{{outcome="{outcome}"}}']
+
+    workers = server.pids("sonogated: worker")
+    for attempts, (what, (name, *arguments)) in enumerate(REFUSED.items(), 1):
+        assert call_inside(workers[attempts % 2], CALLS[name], *arguments) == -errno.ENOSYS, what
+        assert counted("refused") == attempts
+        assert_job_answer(server.post("/v1/analyze", data=CLIP), "analyze")
+    assert server.pids("sonogated: worker") == workers
+    for attempts, (what, (name, *arguments)) in enumerate(KILLED.items(), 1):
+        victim = server.pids("sonogated: worker")[0]
+        assert call_inside(victim, CALLS[name], *arguments) is None, what
+        wait_until(lambda: counted("killed") == attempts)  # noqa: B023
+        assert_job_answer(server.post("/v1/analyze", data=CLIP), "analyze")
+        wait_until(lambda: len(set(server.pids("sonogated: worker")) - {victim}) == 2)  # noqa: B023
 
 
 def works_and_tells(served, left):

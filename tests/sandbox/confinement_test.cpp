@@ -134,7 +134,7 @@ struct Named {
 };
 
 void what_no_decoder_needs_kills(void**) {
-    if (!filters_workers) {
+    if (!has_filters) {
         skip();
     }
     const std::vector<Named> attempts = {
@@ -177,7 +177,7 @@ void what_no_decoder_needs_kills(void**) {
 }
 
 void everything_else_is_refused_and_counted(void**) {
-    if (!filters_workers) {
+    if (!has_filters) {
         skip();
     }
     const std::vector<Named> attempts = {
@@ -221,7 +221,7 @@ void everything_else_is_refused_and_counted(void**) {
 }
 
 void whoever_blocks_the_count_is_killed(void**) {
-    if (!filters_workers) {
+    if (!has_filters) {
         skip();
     }
     assert_true(killed_by_filter(inside([](int) {
@@ -239,7 +239,7 @@ void whoever_blocks_the_count_is_killed(void**) {
 void no_descriptor_but_the_channel_is_left(void**) {
     const Seen seen = inside([](int channel) {
         int open = 0;
-        for (int fd = filters_workers ? 0 : 3; fd < 100; ++fd) {
+        for (int fd = has_filters ? 0 : 3; fd < 100; ++fd) {
             struct stat out {};
             open += fd != channel && ::fstat(fd, &out) == 0 ? 1 : 0;
         }
@@ -317,7 +317,7 @@ void abort_ends_it_and_is_no_attempt(void**) {
 }
 
 constexpr std::uint32_t always =
-    unprivileged | no_new_privileges | limits | (filters_workers ? filter : 0U);
+    unprivileged | no_new_privileges | limits | (has_filters ? filter : 0U);
 
 void root_becomes_nobody(void**) {
     if (::geteuid() != 0) {
@@ -338,7 +338,7 @@ void an_ordinary_user_gets_what_there_is(void**) {
     // One without the other would be ours to mend: a user namespace gives the right to the rest.
     if ((seen.layers & user_namespace) != 0) {
         const std::uint32_t all =
-            filters_workers ? worker_layers : worker_layers & ~(filter | empty_root);
+            has_filters ? worker_layers : worker_layers & ~(filter | empty_root);
         assert_int_equal(seen.layers & all, all);
     }
 }
@@ -369,10 +369,10 @@ void where_no_namespace_is_to_be_had_the_rest_still_holds(void**) {
         });
         assert_int_equal(seen.layers & (user_namespace | pid_namespace | network_namespace), 0);
         assert_int_equal(seen.layers & always, always);
-        assert_int_equal(seen.refused, filters_workers ? 1 : 0);
+        assert_int_equal(seen.refused, has_filters ? 1 : 0);
         const bool root = ::geteuid() == 0 && !ordinary;  // may still leave for an empty folder
         assert_int_equal(seen.layers & empty_root,
-                         root && filters_workers ? std::uint32_t{empty_root} : 0U);
+                         root && has_filters ? std::uint32_t{empty_root} : 0U);
     }
 }
 
