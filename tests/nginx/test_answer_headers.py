@@ -205,8 +205,13 @@ BAD = [f"00-{TRACE}-{PARENT}", f"00-{TRACE}-{PARENT}-1", f"00-{TRACE}-{PARENT}-0
 
 
 def traced(server, uri):
-    with open(os.path.join(server.state, "logs/traced.log"), encoding="ascii") as file:
-        return next(line.split("=") for line in file if line.startswith(uri + "="))
+    """Its line of the access log, which nginx writes when the answer has gone."""
+
+    def line():
+        with open(os.path.join(server.state, "logs/traced.log"), encoding="ascii") as file:
+            return next((line.split("=") for line in file if line.startswith(uri + "=")), None)
+
+    return wait_until(line)
 
 
 @pytest.mark.parametrize("sent", GOOD + BAD)
