@@ -11,6 +11,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from served import Served, free_port, reachable_folder  # noqa: E402
 
 
+def pytest_addoption(parser):
+    parser.addoption("--strangers", type=int, default=240, help="clips of nothing enrolled, for test_calibration.py")
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """Two nginx workers, 256 MB bodies, an HTTP/2 listener. Tests that share it kill nothing."""
