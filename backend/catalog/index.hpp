@@ -116,6 +116,25 @@ class Index {
         }
     }
 
+    // About how many places find() tells.
+    double list_length(std::uint32_t key) const noexcept {
+        double sum = 0;
+        for (const Part& part : parts_) {
+            sum += part.file->list_length(key);
+        }
+        for (const auto& segment : segments_) {
+            sum += static_cast<double>(segment->find(key).size());
+        }
+        return sum;
+    }
+
+    // Begins to fetch what list_length() will read.
+    void prefetch_length(std::uint32_t key) const noexcept {
+        for (const Part& part : parts_) {
+            part.file->prefetch_length(key);
+        }
+    }
+
     // Number, in tracks(), of the track at a place that a segment told; it may be removed.
     std::uint32_t track_at(std::uint32_t place) const noexcept {
         return track_of_stretch_[place / stretch_columns];

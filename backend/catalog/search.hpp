@@ -23,10 +23,19 @@ struct Hypothesis {
     fingerprint::Fit fit;     // from the clip's clock to the track's
 };
 
+// About how many postings a search looks at, whatever the catalog's size. Where there are more, a
+// first search looks at a part of so many only, and what it finds is enough.
+struct Budget {
+    std::size_t stretch_hits = 1'000'000;  // of 20 s of the plain clip
+    std::size_t ratio_hits = 100'000;      // of each ratio that is tried
+    std::size_t part = 8;
+};
+
 struct SearchOptions {
     std::uint32_t limit = 5;
     double max_false_positive = 1e-6;
     bool multi = false;  // every play in the clip, not the best of each track
+    Budget budget = {};
     // Tried beside the search: a few, so that little evidence is enough for each. Borrowed.
     std::span<const Hypothesis> expected = {};
 };
@@ -55,6 +64,7 @@ struct SearchResult {
     Reason reason = Reason::none;
     std::vector<Match> matches;  // best first
     std::uint32_t query_hashes = 0;
+    std::uint64_t postings = 0;  // looked at
 };
 
 // Buffers that are reused from search to search. Thread: one at a time.
@@ -67,6 +77,9 @@ class Searcher {
   private:
     using Clip = fingerprint::Fingerprint;
 
+    // What is looked at where there is more than the budget allows: a part of it, or all.
+    enum class Depth : std::uint8_t { part, whole };
+
     // What a search works on; passes add to `sure`.
     struct Work {
         const Index& index;
@@ -74,15 +87,20 @@ class Searcher {
         const SearchOptions& options;
         double places = 1;       // (track, offset) that could be tried
         bool nominated = false;  // there was at least one candidate
+        Depth depth = Depth::part;
+        bool left_out = false;  // postings, at that depth
         std::vector<Match> sure;
     };
 
+    std::vector<Candidate> count(Work& work, std::span<const fingerprint::Query> queries,
+                                 std::size_t most, std::size_t budget_hits);
     void search_at(Work& work, fingerprint::Ratio ratio, double trials,
                    std::span<const fingerprint::Query> queries);
     static void judge_expected(Work& work);
     void search_ratios(Work& work);
     std::vector<fingerprint::Ratio> find_ratios(Work& work,
                                                 std::span<const fingerprint::Peak> stretch);
+    std::vector<Match> try_ratios(Work& work, std::span<const fingerprint::Peak> few);
 
     Votes votes_;
 };

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
+#include <numeric>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -227,6 +229,12 @@ Result<std::shared_ptr<const SegmentFile>> SegmentFile::open(const std::string& 
     out->low_bits_ = header.low_bits;
     out->places_ = static_cast<std::uint32_t>(header.places);
     out->bytes_ = bytes;
+    const double postings =
+        std::accumulate(out->entries_.begin(), out->entries_.end(), 0.0,
+                        [](double sum, const SegmentEntry& e) { return sum + e.hashes; });
+    out->lists_per_byte_ =
+        std::ldexp(postings / std::max<double>(1, static_cast<double>(out->postings_.size())),
+                   -static_cast<int>(header.low_bits));
     out->mapping_ = std::move(*mapping);
     return std::shared_ptr<const SegmentFile>(std::move(out));
 }
@@ -246,13 +254,11 @@ void SegmentFile::find(std::uint32_t key, std::uint32_t base,
     const std::uint64_t low = key & ((1U << low_bits_) - 1);
     std::uint64_t number = 0;
     while (at < end) {
-        std::uint64_t step = 0;
-        for (unsigned shift = 0; at < end && shift < 64; shift += 7) {
-            const auto byte = static_cast<std::uint64_t>(postings_[at++]);
+        auto byte = static_cast<std::uint64_t>(postings_[at++]);
+        std::uint64_t step = byte & 0x7fU;
+        for (unsigned shift = 7; byte >= 0x80 && at < end && shift < 64; shift += 7) {
+            byte = static_cast<std::uint64_t>(postings_[at++]);
             step |= (byte & 0x7fU) << shift;
-            if (byte < 0x80) {
-                break;
-            }
         }
         number += step;
         if (number >> 32U == low && static_cast<std::uint32_t>(number) < places_) {
@@ -261,6 +267,12 @@ void SegmentFile::find(std::uint32_t key, std::uint32_t base,
             return;
         }
     }
+}
+
+double SegmentFile::list_length(std::uint32_t key) const noexcept {
+    const std::size_t bucket = key >> low_bits_;
+    const std::uint64_t begin = bucket == 0 ? 0 : directory_[bucket - 1];
+    return static_cast<double>(directory_[bucket] - begin) * lists_per_byte_;
 }
 
 Result<void> write_segment_file(const std::string& path, const StoreState& store,

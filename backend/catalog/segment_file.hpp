@@ -60,6 +60,11 @@ class SegmentFile {
 
     // Appends the places of a key, ascending, with `base` added to each.
     void find(std::uint32_t key, std::uint32_t base, std::vector<std::uint32_t>& out) const;
+    // About how many find() appends: the mean of the keys of one bucket.
+    double list_length(std::uint32_t key) const noexcept;
+    void prefetch_length(std::uint32_t key) const noexcept {
+        __builtin_prefetch(&directory_[key >> low_bits_]);
+    }
 
   private:
     SegmentFile() = default;
@@ -72,6 +77,7 @@ class SegmentFile {
     unsigned low_bits_ = 0;
     std::uint32_t places_ = 0;
     std::uint64_t bytes_ = 0;
+    double lists_per_byte_ = 0;  // keys' shares of a bucket's postings, a byte of its list
 };
 
 // What a file is made of. Everything is borrowed.

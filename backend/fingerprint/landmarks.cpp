@@ -1,5 +1,8 @@
 #include "fingerprint/landmarks.hpp"
 
+#include <algorithm>
+#include <bit>
+
 namespace sonogate::fingerprint {
 namespace {
 
@@ -11,6 +14,13 @@ constexpr std::size_t track_fan_out = 3;
 // Peaks nearer than this to the edge of a value are asked on both sides of it.
 constexpr std::uint32_t near_bin_edge = 2;     // of 8 steps
 constexpr std::uint32_t near_column_edge = 1;  // of 4 steps
+
+// Measured on clips in noise, babble, rooms and through codecs: a pair is found 1.25 times as often
+// with each step of its weaker peak's strength, up to this one; and 4 times as seldom for each
+// coordinate that is asked on the other side of its edge.
+constexpr std::int32_t worth_of_strength = 2;
+constexpr std::uint8_t clear_strength = max_worth / worth_of_strength;
+constexpr std::int32_t worth_of_edge = 8;
 
 // A coordinate rounded, and the other value it might have had.
 struct Rounded {
@@ -77,6 +87,8 @@ void ask(const Peak& first, const Peak& second, Queries& out) {
     const Rounded bin1 = round_both<frequency_steps, near_bin_edge>(first.frequency);
     const Rounded bin2 = round_both<frequency_steps, near_bin_edge>(second.frequency);
     const Rounded columns = round_both<time_steps, near_column_edge>(second.time - first.time);
+    const std::int32_t worth =
+        worth_of_strength * std::min({first.strength, second.strength, clear_strength});
     for (unsigned choice = 0; choice < 8; ++choice) {
         // A choice that takes the other value where there is none would ask twice.
         if (((choice & 1U) != 0 && bin1.other == bin1.value) ||
@@ -88,7 +100,8 @@ void ask(const Peak& first, const Peak& second, Queries& out) {
         const std::int32_t b2 = (choice & 2U) != 0 ? bin2.other : bin2.value;
         const std::int32_t c = (choice & 4U) != 0 ? columns.other : columns.value;
         if (in_range(b1, b2 - b1, c)) {
-            out.queries.push_back({make_key(b1, b2 - b1, c), column_of(first.time), out.pairs});
+            out.queries.push_back({make_key(b1, b2 - b1, c), column_of(first.time), out.pairs,
+                                   worth - worth_of_edge * std::popcount(choice)});
         }
     }
 }

@@ -29,12 +29,18 @@ struct Landmark {
 // Of each peak, the pairs with the next few. `peaks` ascend by time; so do the columns returned.
 std::vector<Landmark> track_landmarks(std::span<const Peak> peaks);
 
+// The most that Query::worth can be.
+inline constexpr std::int32_t max_worth = 24;
+
 // A key that a clip asks for. Peaks of the clip are a little off: where a coordinate lies near the
 // edge between two values both are asked, so one pair makes one to eight queries.
 struct Query {
     std::uint32_t key = 0;
     std::uint32_t column = 0;  // of the first peak in the clip, rounded
     std::uint32_t pair = 0;    // which pair of the clip
+    // How likely a track that is heard has it there, as 4 × log2 and up to a constant: clear peaks
+    // are found again, and seldom on the other side of an edge.
+    std::int32_t worth = 0;
 };
 
 struct Queries {

@@ -139,6 +139,37 @@ void silence_noise_tones_chords_and_unknown_music_are_refused(void**) {
     }
 }
 
+// As if the catalog were a thousand times as large: the budget is a small part of all postings.
+constexpr catalog::Budget scarce{.stretch_hits = 400, .ratio_hits = 120, .part = 4};
+
+void a_scarce_budget_finds_clips_at_any_speed_and_is_kept(void**) {
+    const auto index = catalog_of_twelve();
+    int row = 1;
+    for (const double speed : {1.0, 1.0, 0.98, 1.03}) {
+        const auto clip = at_speed(test::cut(track_audio(row), 2.1 * row, 8), speed);
+        const SearchResult all = search(*index, clip);
+        const SearchResult few = search(*index, clip, {.budget = scarce});
+        assert_int_equal(all.matches.size(), 1);
+        assert_int_equal(few.matches.size(), 1);
+        assert_int_equal(few.matches[0].row, row);
+        assert_true(few.matches[0].alignment.evidence > 0.9 * all.matches[0].alignment.evidence);
+        // Both depths of the plain clip, of the grid, and of the ratio that it found.
+        assert_true(few.postings < 3 * scarce.stretch_hits +
+                                       2 * scarce.ratio_hits * fingerprint::ratio_grid().size());
+        assert_true(few.postings < all.postings / 3);
+        ++row;
+    }
+    assert_true(search(*index, test::music(1001, 8), {.budget = scarce}).matches.empty());
+}
+
+void tracks_that_share_audio_are_all_told_on_a_scarce_budget(void**) {
+    const Index::Addition again{50, packed_track(track_audio(5))};
+    const auto index = catalog_of_twelve()->with({&again, 1}, {});
+    const auto found = search(*index, test::cut(track_audio(5), 12, 8), {.budget = scarce});
+    assert_int_equal(found.matches.size(), 2);
+    assert_true(found.matches[0].row + found.matches[1].row == 55);
+}
+
 void a_removed_track_is_gone_and_the_others_stay(void**) {
     const auto index = catalog_of_twelve();
     const Index::Row row = 5;
@@ -223,6 +254,8 @@ int main() {
         cmocka_unit_test(a_clip_at_another_speed_is_found_with_its_ratio),
         cmocka_unit_test(multi_tells_plays_at_different_speeds),
         cmocka_unit_test(silence_noise_tones_chords_and_unknown_music_are_refused),
+        cmocka_unit_test(a_scarce_budget_finds_clips_at_any_speed_and_is_kept),
+        cmocka_unit_test(tracks_that_share_audio_are_all_told_on_a_scarce_budget),
         cmocka_unit_test(a_removed_track_is_gone_and_the_others_stay),
         cmocka_unit_test(many_small_changes_and_one_large_one_search_alike),
         cmocka_unit_test(multi_tells_every_play_and_limit_bounds_them),
