@@ -89,6 +89,7 @@ Pool::Place& Pool::place(Lane lane, std::uint32_t index) {
 }
 
 void Pool::tick(std::uint64_t now_ns) {
+    departed_.tick(now_ns);
     const auto care = [&](Lane lane, std::uint32_t index) {
         if (!is_there(lane, index) && place(lane, index).not_before_ns <= now_ns) {
             order(lane, index, now_ns);
@@ -181,7 +182,9 @@ bool Pool::read_news() {
                     child->pid = reply.pid;
                     child->pidfd = std::move(news->pidfd);
                     spdlog::debug("{} is pid {}", name_of(*child), reply.pid);
-                }  // else its channel is closed already, which is how it ends
+                } else {
+                    departed_.born(reply.birth, std::move(news->pidfd));
+                }
                 break;
             case worker::ForkNews::failed:
                 spdlog::error("a child could not be forked: errno {}", reply.status);
@@ -194,6 +197,7 @@ bool Pool::read_news() {
                 if (child != nullptr) {
                     child->status = reply.status;
                 } else {
+                    departed_.died(reply.birth);
                     note_fate(reply.birth, reply.status);
                     ended_(reply.birth, reply.status);
                 }
@@ -303,6 +307,12 @@ std::unique_ptr<Child> Pool::take_out(std::uint64_t birth, bool kill) {
     poller_.remove(child->watch);
     if (kill && child->pidfd) {
         ::syscall(SYS_pidfd_send_signal, child->pidfd.get(), SIGKILL, nullptr, 0);
+    } else if (!child->status) {
+        const std::uint64_t patience_ns = kill                             ? 0
+                                          : child->lane == Lane::librarian ? librarian_patience_ns
+                                          : child->retiring                ? retired_patience_ns
+                                                                           : worker_patience_ns;
+        departed_.add(birth, name_of(*child), std::move(child->pidfd), now_ns() + patience_ns);
     }
     if (!child->retiring || !child->jobs.empty()) {
         note_death(*child);

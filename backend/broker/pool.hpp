@@ -14,6 +14,7 @@
 
 #include "base/unique_fd.hpp"
 #include "broker/cpu_watch.hpp"
+#include "broker/departed.hpp"
 #include "broker/heartbeat.hpp"
 #include "broker/nursery.hpp"
 #include "broker/poller.hpp"
@@ -94,13 +95,20 @@ class Pool {
     std::uint64_t recycled() const noexcept { return recycled_; }
 
     // Takes a child out; its jobs are the caller's to place again. Without `kill` it ends
-    // by EOF, and a librarian commits.
+    // by EOF, a librarian after its commit, and is killed where it takes longer than its time.
     std::unique_ptr<Child> take_out(std::uint64_t birth, bool kill);
+    // What is left to a worker that closed its channel, to say how it ended; to one that retires;
+    // and to a librarian, as the zygote leaves it at the end of the daemon.
+    static constexpr std::uint64_t worker_patience_ns = 500'000'000;
+    static constexpr std::uint64_t retired_patience_ns = 5'000'000'000;
+    static constexpr std::uint64_t librarian_patience_ns = 30'000'000'000;
 
     const std::vector<std::unique_ptr<Child>>& children() const noexcept { return children_; }
     std::uint32_t workers_ready() const;
     std::uint32_t workers_wanted() const noexcept { return 2 * wanted_; }
     std::uint64_t deaths() const noexcept { return deaths_; }
+    // Children that were taken out and live still.
+    std::size_t departed() const noexcept { return departed_.count(); }
 
     // Tells the log what a child that has just said hello is confined by: once, and where it differs.
     void note_sandbox(const Child& child);
@@ -132,6 +140,7 @@ class Pool {
     Ready ready_;
     Ended ended_;
     std::vector<std::unique_ptr<Child>> children_;
+    Departed departed_;
     std::vector<Place> places_[lane_count];
     std::uint32_t wanted_ = 0;  // workers of each class
     std::string store_;

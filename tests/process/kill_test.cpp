@@ -2,6 +2,7 @@
 // goes on, every job that can be answered is answered exactly once, and nothing is left behind.
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -298,6 +299,31 @@ void a_worker_that_stands_still_is_ended_at_the_deadline_and_on_cancel(void**) {
     assert_true(done && done->status == 200);
 }
 
+// As a worker does that was taken over: its end of the channel is closed, and it lives on.
+void a_worker_that_closes_its_channel_and_stays_is_killed(void**) {
+    Daemon daemon;
+    auto link = open_link(daemon);
+    assert_non_null(link.get());
+    assert_true(link->all_ready());
+    const pid_t worker = daemon.workers().front();
+    const UniqueFd handle(static_cast<int>(::syscall(SYS_pidfd_open, worker, 0)));
+    ::kill(worker, SIGSTOP);  // or it would hear of it, and go
+    bool closed = false;
+    for (int fd = 3; fd < 64; ++fd) {
+        const UniqueFd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, handle.get(), fd, 0)));
+        closed = (copy && ::shutdown(copy.get(), SHUT_RDWR) == 0) || closed;
+    }
+    if (!closed) {
+        std::puts("this system lets nobody at another's descriptors: nothing to do");
+        ::kill(worker, SIGKILL);
+        return;
+    }
+    pollfd ended{handle.get(), POLLIN, 0};
+    assert_int_equal(::poll(&ended, 1, 20'000), 1);
+    assert_true(link->all_ready());
+    assert_int_equal(daemon.workers().size(), 4);
+}
+
 // Enrols track after track over daemons that are killed; whatever was acknowledged stays.
 void what_was_acknowledged_survives_the_death_of_everything(void**) {
     Daemon daemon;
@@ -354,6 +380,7 @@ int main() {
         cmocka_unit_test(a_librarian_that_dies_anywhere_costs_a_wait),
         cmocka_unit_test(a_job_that_kills_every_worker_is_given_up),
         cmocka_unit_test(a_worker_that_stands_still_is_ended_at_the_deadline_and_on_cancel),
+        cmocka_unit_test(a_worker_that_closes_its_channel_and_stays_is_killed),
         cmocka_unit_test(what_was_acknowledged_survives_the_death_of_everything),
     };
     return cmocka_run_group_tests(tests, seed_random, nullptr);
