@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "sandbox/layers.hpp"
+#include "shm/channel_layout.hpp"
 
 namespace sonogate::broker {
 
@@ -266,6 +267,9 @@ std::string Metrics::text(const Snapshot& now) const {
     write_memory(out, now);
     write_cache(out, now);
     write_catalog(out, now);
+    out.single("sonogate_log_lines_dropped_total", "counter",
+               "Lines that the broker did not write, since whoever reads its log did not.",
+               now.dropped_log_lines);
     out.family("sonogate_build_info", "gauge", "Always 1.");
     out.sample("", "version=\"" SONOGATE_VERSION "\"", 1);
     return out.take();

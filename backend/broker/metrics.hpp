@@ -104,6 +104,7 @@ struct Snapshot {
     std::uint64_t cache_evicted = 0;
     std::uint64_t shared = 0;  // submissions answered by a job that another one had started
     std::uint64_t disk_free_bytes = 0;
+    std::uint64_t dropped_log_lines = 0;
     std::uint32_t librarian = 0;
     std::uint32_t catalog = 0;
     std::uint32_t daemon = 0;

@@ -5,6 +5,7 @@
 #include "base/clock.hpp"
 #include "base/heap.hpp"
 #include "broker/broker.hpp"
+#include "log/log.hpp"
 
 namespace sonogate::broker {
 
@@ -132,6 +133,7 @@ Snapshot Broker::snapshot() const {
     out.callers = admission_.callers().callers();
     out.caller_tickets = admission_.callers().tickets();
     out.disk_free_bytes = disk_free_bytes_;
+    out.dropped_log_lines = log::dropped_lines();
     out.librarian = static_cast<std::uint32_t>(pool_.librarian_state());
     out.catalog = static_cast<std::uint32_t>(pool_.catalog_state());
     out.daemon = static_cast<std::uint32_t>(daemon_state());

@@ -13,6 +13,9 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <utility>
+
+#include "log/line_writer.hpp"
 
 namespace sonogate::log {
 
@@ -62,15 +65,29 @@ std::string json_line(const std::string& pool, const spdlog::details::log_msg& m
     return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
+std::string line_of(const std::string& pool, Format format,
+                    const spdlog::details::log_msg& message) {
+    return format == Format::json ? json_line(pool, message) : text_line(pool, message);
+}
+
+// As written: with its end, and short enough for a pipe to take it whole, whatever the message.
+std::string whole_line(const std::string& pool, Format format, spdlog::details::log_msg message) {
+    std::string line = line_of(pool, format, message);
+    for (std::size_t most = LineWriter::most_line_bytes / 2;
+         line.size() >= LineWriter::most_line_bytes && most != 0; most /= 2) {
+        message.payload = {message.payload.data(), std::min(message.payload.size(), most)};
+        line = line_of(pool, format, message);
+    }
+    return line + '\n';
+}
+
 class LineFormatter final : public spdlog::formatter {
   public:
     LineFormatter(std::string pool, Format format) : pool_(std::move(pool)), format_(format) {}
 
     void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
-        const std::string line =
-            format_ == Format::json ? json_line(pool_, message) : text_line(pool_, message);
+        const std::string line = whole_line(pool_, format_, message);
         out.append(line.data(), line.data() + line.size());
-        out.push_back('\n');
     }
     std::unique_ptr<spdlog::formatter> clone() const override {
         return std::make_unique<LineFormatter>(pool_, format_);
@@ -83,14 +100,37 @@ class LineFormatter final : public spdlog::formatter {
 
 // The descriptor, not the stream: one write a line, so that lines of several processes do not mix.
 class DescriptorSink final : public spdlog::sinks::base_sink<std::mutex> {
+  public:
+    std::uint64_t dropped() {
+        const std::lock_guard lock(mutex_);
+        return writer_.dropped();
+    }
+
   protected:
     void sink_it_(const spdlog::details::log_msg& message) override {
         spdlog::memory_buf_t line;
         formatter_->format(message, line);
-        (void)!::write(STDERR_FILENO, line.data(), line.size());
+        writer_.write({line.data(), line.size()},
+                      [&](std::uint64_t count) { return told(message, count); });
     }
     void flush_() override {}
+
+  private:
+    std::string told(const spdlog::details::log_msg& because, std::uint64_t count) {
+        const std::string text = fmt::format("{} lines were not written: nobody read them", count);
+        const spdlog::details::log_msg message(because.time, {}, because.logger_name,
+                                               spdlog::level::warn, text);
+        const RequestName* const about = std::exchange(subject, nullptr);
+        spdlog::memory_buf_t line;
+        formatter_->format(message, line);
+        subject = about;
+        return {line.data(), line.size()};
+    }
+
+    LineWriter writer_{STDERR_FILENO};
 };
+
+std::shared_ptr<DescriptorSink> the_sink;
 
 // A stream without a descriptor: a child that closes all of its descriptors keeps it.
 void silence_libraries() {
@@ -124,13 +164,17 @@ spdlog::level::level_enum level_of(shm::LogLevel level) {
 }  // namespace
 
 void open(const Options& options) {
-    auto sink = std::make_shared<DescriptorSink>();
-    auto logger = std::make_shared<spdlog::logger>("sonogated", std::move(sink));
+    the_sink = std::make_shared<DescriptorSink>();
+    auto logger = std::make_shared<spdlog::logger>("sonogated", the_sink);
     logger->set_formatter(std::make_unique<LineFormatter>(options.pool, options.format));
     level_at_start = spdlog::level::from_str(options.level);
     logger->set_level(level_at_start);
     spdlog::set_default_logger(std::move(logger));
     silence_libraries();
+}
+
+std::uint64_t dropped_lines() {
+    return the_sink ? the_sink->dropped() : 0;
 }
 
 void set_process(std::string name) {
@@ -175,8 +219,9 @@ Subject::~Subject() {
 std::string line(const Options& options, spdlog::level::level_enum level,
                  std::string_view message) {
     const spdlog::details::log_msg entry("sonogated", level, {message.data(), message.size()});
-    return options.format == Format::json ? json_line(options.pool, entry)
-                                          : text_line(options.pool, entry);
+    std::string out = whole_line(options.pool, options.format, entry);
+    out.pop_back();
+    return out;
 }
 
 }  // namespace sonogate::log

@@ -2,7 +2,7 @@
 //
 // For: every process of the daemon; all share standard error. A line that concerns a request is
 // written by about(), which names it; nothing else that a client sent is ever logged. Not for: what
-// nginx logs (conf/log_json.conf).
+// nginx logs (conf/log_json.conf). Nobody waits for a reader of the log: line_writer.hpp.
 #pragma once
 
 #include <spdlog/spdlog.h>
@@ -27,6 +27,9 @@ struct Options {
 // to standard error (libmpg123 does) are silent from here on: their lines are neither text nor
 // JSON of ours.
 void open(const Options& options);
+
+// Lines of this process that could not be written.
+std::uint64_t dropped_lines();
 
 // What this process is from now on, in every line: "worker 3". Until then: "broker".
 void set_process(std::string name);

@@ -1,10 +1,18 @@
 #include "log/log.hpp"
 
+#include <fcntl.h>
 #include <regex.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <array>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <string>
+
+#include "base/unique_fd.hpp"
+#include "log/line_writer.hpp"
 
 extern "C" {
 #include <setjmp.h>
@@ -92,6 +100,81 @@ void a_request_id_forges_no_line(void**) {
     assert_int_equal(log::name_of(lie).id.size(), shm::text_bytes);
 }
 
+std::string read_all(int fd) {
+    std::string out(1U << 20U, '\0');
+    const ssize_t n = ::read(fd, out.data(), out.size());
+    out.resize(n > 0 ? static_cast<std::size_t>(n) : 0U);
+    return out;
+}
+
+// Writes until nothing goes in any more, then once more when all was read.
+void drops_and_tells(int read_end, int write_end) {
+    log::LineWriter writer(write_end);
+    const std::string line = std::string(99, 'x') + '\n';
+    const auto told = [&](std::uint64_t count) {  // as long, so that it does not fit either
+        return (std::to_string(count) + " lost" + line).substr(0, line.size());
+    };
+    while (writer.dropped() == 0) {
+        writer.write(line, told);
+    }
+    writer.write(line, told);
+    writer.write(line, told);
+    assert_int_equal(writer.dropped(), 3);
+    for (std::string part = read_all(read_end); !part.empty(); part = read_all(read_end)) {
+        assert_int_equal(part.size() % line.size(), 0);  // no half line
+    }
+    writer.write(line, told);
+    writer.write(line, told);
+    assert_string_equal(read_all(read_end).c_str(), (told(3) + line + line).c_str());
+    assert_int_equal(writer.dropped(), 3);
+}
+
+void what_does_not_fit_is_dropped_and_told(void**) {
+    std::array<int, 2> pipe{-1, -1};
+    assert_int_equal(::pipe(pipe.data()), 0);
+    ::fcntl(pipe[0], F_SETFL, O_NONBLOCK);
+    const UniqueFd theirs(::dup(pipe[1]));
+    drops_and_tells(pipe[0], pipe[1]);
+    assert_int_equal(::fcntl(theirs.get(), F_GETFL) & O_NONBLOCK, 0);
+    assert_int_equal(::fcntl(pipe[1], F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+    std::array<int, 2> socket{-1, -1};
+    assert_int_equal(::socketpair(AF_UNIX, SOCK_STREAM, 0, socket.data()), 0);
+    ::fcntl(socket[0], F_SETFL, O_NONBLOCK);
+    drops_and_tells(socket[0], socket[1]);
+    for (const int fd : {pipe[0], pipe[1], socket[0], socket[1]}) {
+        ::close(fd);
+    }
+}
+
+// The daemon's user is seldom the one who made the pipe.
+void a_pipe_of_another_user_is_not_waited_for(void**) {
+    std::array<int, 2> pipe{-1, -1};
+    assert_int_equal(::pipe(pipe.data()), 0);
+    ::fcntl(pipe[0], F_SETFL, O_NONBLOCK);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::alarm(20);
+        const bool other = ::setgid(65534) == 0 && ::setuid(65534) == 0;
+        drops_and_tells(pipe[0], pipe[1]);
+        ::_exit(other && (::fcntl(pipe[1], F_GETFL) & O_NONBLOCK) != 0 ? 1 : 0);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    ::close(pipe[0]);
+    ::close(pipe[1]);
+}
+
+void a_line_is_never_longer_than_a_pipe_takes_at_once(void**) {
+    for (const auto format : {log::Format::text, log::Format::json}) {
+        for (const char c : {'x', '\x01', '"', '\xff'}) {
+            const std::string line = line_of(format, std::string(100'000, c));
+            assert_in_range(line.size(), 500, log::LineWriter::most_line_bytes - 1);
+        }
+    }
+    assert_true(json::parse(line_of(log::Format::json, std::string(9999, '"'))).is_object());
+}
+
 void the_level_follows_and_comes_back(void**) {
     log::open({.pool = "main", .level = "warn"});
     assert_int_equal(spdlog::get_level(), spdlog::level::warn);
@@ -112,6 +195,9 @@ int main() {
         cmocka_unit_test(any_bytes_stay_one_line_of_json),
         cmocka_unit_test(a_line_about_a_request_names_it),
         cmocka_unit_test(a_request_id_forges_no_line),
+        cmocka_unit_test(what_does_not_fit_is_dropped_and_told),
+        cmocka_unit_test(a_pipe_of_another_user_is_not_waited_for),
+        cmocka_unit_test(a_line_is_never_longer_than_a_pipe_takes_at_once),
         cmocka_unit_test(the_level_follows_and_comes_back),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -33,7 +33,8 @@ struct ProcessOf {
 
 class Daemon {
   public:
-    Daemon() {
+    // Its standard error; a file in its folder where none is given.
+    explicit Daemon(int standard_error = -1) : standard_error_(standard_error) {
         std::string pattern = (std::filesystem::temp_directory_path() / "sonogate-test-XXXXXX");
         folder = ::mkdtemp(pattern.data());
         start();
@@ -53,7 +54,9 @@ class Daemon {
         if (pid == 0) {
             ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that fails leaves no daemon behind
             const std::string log = folder + "/log";
-            const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+            const int fd = standard_error_ >= 0
+                               ? standard_error_
+                               : ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
             ::dup2(fd, STDERR_FILENO);
             ::execl(SONOGATED, SONOGATED, "--socket", path.c_str(), "--state", folder.c_str(),
                     "--log-level", "debug", nullptr);
@@ -178,6 +181,9 @@ class Daemon {
 
     std::string folder;
     pid_t pid = 0;
+
+  private:
+    int standard_error_;
 };
 
 // A mono 16-bit WAV of a tone with a little noise, as bytes: real work for a worker.
