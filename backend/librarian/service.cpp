@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -24,6 +25,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/clock.hpp"
 #include "catalog/index_folder.hpp"
 #include "catalog/store.hpp"
 #include "fingerprint/packing.hpp"
@@ -37,6 +39,8 @@ namespace {
 
 constexpr std::size_t changes_per_commit = 128;
 constexpr std::size_t tracks_per_rebuild_step = 512;
+constexpr unsigned most_doublings = 16;
+constexpr std::uint64_t longest_pause_ms = 300'000;
 
 struct Pending {
     Request request;
@@ -60,7 +64,8 @@ class CatalogService final : public Service {
           folder_(store_->index_folder()),
           progress_(config.progress),
           is_cancelled_(config.is_cancelled),
-          most_unsaved_hashes_(std::max<std::uint64_t>(1, config.most_unsaved_hashes)) {}
+          most_unsaved_hashes_(std::max<std::uint64_t>(1, config.most_unsaved_hashes)),
+          first_pause_ms_(config.first_pause_ms) {}
     ~CatalogService() override { CatalogService::stop(); }
 
     Result<void> start(unsigned search_threads);
@@ -72,6 +77,7 @@ class CatalogService final : public Service {
     Result<void> open_index();
     Result<void> add_missing(std::span<const std::int64_t> rows);
     bool save_next();
+    bool save_failed(const std::string& why);
     void keep_files();
     void write();
     void search(Questions& questions);
@@ -88,7 +94,12 @@ class CatalogService final : public Service {
     std::array<std::uint8_t, 16> identity_{};  // the store's
     const std::function<void(std::uint64_t)> progress_;
     const std::function<bool(std::uint64_t)> is_cancelled_;
-    std::uint64_t most_unsaved_hashes_;  // the keeper's, once it runs
+    const std::uint64_t most_unsaved_hashes_;
+    const std::uint64_t first_pause_ms_;
+    // The keeper's, once it runs: files that could not be written in a row, and until when none is
+    // tried.
+    unsigned unwritten_ = 0;
+    std::uint64_t paused_until_ms_ = 0;
     Changes changes_{store_->writer(), gallery_};
     std::atomic<std::uint64_t> queries_ = 0;
     std::atomic<std::uint64_t> queries_matched_ = 0;
@@ -182,18 +193,19 @@ Result<void> CatalogService::add_missing(std::span<const std::int64_t> rows) {
 }
 
 // Writes one file, and lets it stand for what it was made of; false where there was nothing to
-// write. Where it cannot be written the index stays in memory, and it is tried again when that has
-// doubled.
+// write, or no use in trying. Where it cannot be written the index stays as it is, in memory too.
 bool CatalogService::save_next() {
+    if (now_ms() < paused_until_ms_) {
+        return false;
+    }
     const Picture picture = gallery_.newest();
-    std::string why;
     try {
         auto written =
             folder_.write_next(picture.index, {identity_, picture.version}, most_unsaved_hashes_);
-        if (written) {
-            if (!*written) {
-                return false;
-            }
+        if (!written) {
+            return save_failed("errno " + std::to_string(written.failure().error));
+        }
+        if (*written) {
             {
                 const std::lock_guard lock(publishing_);
                 Picture next = gallery_.newest();
@@ -201,15 +213,27 @@ bool CatalogService::save_next() {
                 gallery_.publish(std::move(next));
             }
             folder_.applied(**written);
-            return true;
         }
-        why = "errno " + std::to_string(written.failure().error);
+        if (std::exchange(unwritten_, 0) != 0) {
+            spdlog::info("librarian: index files are written again");
+        }
+        return written->has_value();
     } catch (const std::exception& error) {
-        why = error.what();
+        return save_failed(error.what());
     }
-    spdlog::warn("librarian: an index file is not written, {}; what it would hold stays in memory",
-                 why);
-    most_unsaved_hashes_ = 2 * std::max(most_unsaved_hashes_, picture.index->unsaved_hashes());
+}
+
+// A full disk stays full for a while, and a draft of a large file is much to write for nothing.
+bool CatalogService::save_failed(const std::string& why) {
+    if (unwritten_ == 0) {
+        spdlog::warn(
+            "librarian: an index file is not written, {}; what it would hold stays in "
+            "memory, and it is tried again",
+            why);
+    }
+    paused_until_ms_ = now_ms() + std::min(first_pause_ms_ << std::min(unwritten_, most_doublings),
+                                           longest_pause_ms);
+    ++unwritten_;
     return false;
 }
 
@@ -219,8 +243,13 @@ void CatalogService::keep_files() {
         lock.unlock();
         const bool more = save_next();
         lock.lock();
-        if (!more && !stopping_) {
+        if (more || stopping_) {
+            continue;
+        }
+        if (unwritten_ == 0) {
             files_wait_.wait(lock);
+        } else {
+            files_wait_.wait_for(lock, std::chrono::milliseconds(first_pause_ms_));
         }
     }
 }
@@ -262,6 +291,11 @@ void CatalogService::stop() {
         thread.join();
     }
     threads_.clear();
+    for (auto* const queue : {&short_questions_, &long_questions_}) {
+        for (Pending& pending : std::exchange(*queue, {})) {
+            pending.done(pending.request.job.number, Errc::draining);
+        }
+    }
 }
 
 void CatalogService::write() {
@@ -319,7 +353,8 @@ void CatalogService::put_back(Pending pending) {
 std::optional<Result<Answer>> CatalogService::answer(Questions& questions,
                                                      Pending& pending) noexcept {
     const Request& request = pending.request;
-    if (pending.monitoring && is_cancelled_ && is_cancelled_(request.job.number)) {
+    if (request.job.endpoint == shm::Endpoint::monitor && is_cancelled_ &&
+        is_cancelled_(request.job.number)) {
         return Errc::cancelled;
     }
     bool matched = false;
@@ -352,16 +387,16 @@ std::vector<Pending> CatalogService::take_changes() {
     return out;
 }
 
-// False when it is time to stop and nothing waits.
+// False when it is time to stop.
 bool CatalogService::take_question(Pending& out) {
     std::unique_lock lock(mutex_);
     question_waits_.wait(lock, [this] {
         return stopping_ || !short_questions_.empty() || !long_questions_.empty();
     });
-    auto& queue = short_questions_.empty() ? long_questions_ : short_questions_;
-    if (queue.empty()) {
+    if (stopping_) {
         return false;
     }
+    auto& queue = short_questions_.empty() ? long_questions_ : short_questions_;
     out = std::move(queue.front());
     queue.pop_front();
     return true;

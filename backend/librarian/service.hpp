@@ -49,8 +49,11 @@ class Service {
         unsigned search_threads = 1;
         // Of what is in memory only, before it is written to the index's folder: 20 MB.
         std::uint64_t most_unsaved_hashes = 4'000'000;
+        // After a file of the index could not be written; twice as long after each time, 5 minutes
+        // at the most.
+        std::uint64_t first_pause_ms = 1'000;
         std::function<void(std::uint64_t tracks)> progress = {};  // while it opens
-        // Whether nobody waits for a job any more: asked between two pieces of a monitor job, from
+        // Whether nobody waits for a job any more: asked before each piece of a monitor job, from
         // any thread. Such a job is answered `cancelled`.
         std::function<bool(std::uint64_t number)> is_cancelled = {};
     };
@@ -68,7 +71,9 @@ class Service {
 
     virtual Stats stats() const = 0;
 
-    // Finishes what was submitted, commits, closes the store.
+    // Finishes the changes that were submitted and the searches that have begun, commits, closes
+    // the store. Questions that wait are answered `draining`, and so is a monitor job after its
+    // piece: who is stopped has nobody left to answer.
     virtual void stop() = 0;
 };
 

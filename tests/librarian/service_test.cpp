@@ -1,5 +1,6 @@
 #include "librarian/service.hpp"
 
+#include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 #include <sqlite3.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@
 #include <future>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 #include <thread>
 
 #include "base/clock.hpp"
@@ -469,6 +471,125 @@ void the_index_is_a_cache_that_may_be_lost_at_any_time(void**) {
     assert_true(body(ask(*service, identification(7)))["match"] == true);
 }
 
+// The lines of the log while it lives.
+class Lines {
+  public:
+    Lines() : before_(spdlog::default_logger()) {
+        spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+            "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(text_)));
+    }
+    ~Lines() { spdlog::set_default_logger(before_); }
+    Lines(const Lines&) = delete;
+    Lines& operator=(const Lines&) = delete;
+
+    // How often that was logged; to be asked while nobody logs.
+    std::size_t count(std::string_view what) const {
+        const std::string text = text_.str();
+        std::size_t n = 0;
+        for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) {
+            ++n;
+        }
+        return n;
+    }
+
+  private:
+    std::ostringstream text_;
+    std::shared_ptr<spdlog::logger> before_;
+};
+
+// As on a full disk: the small files may still be written, and what they are merged into may not.
+void a_merge_that_fails_is_told_once_and_tried_again_later(void**) {
+    const Folder folder;
+    const std::string index = folder.file() + "-index";
+    constexpr std::uint32_t tracks = 8;
+    std::filesystem::create_directory(index);
+    const auto in_the_way = [&](const auto& act) {
+        for (std::uint32_t first = 1; first <= tracks; ++first) {
+            for (std::uint32_t last = first + 1; last <= tracks; ++last) {
+                act(index + "/segment-" + std::to_string(first) + "-" + std::to_string(last) +
+                    ".sgix");
+            }
+        }
+    };
+    in_the_way([](const std::string& path) { std::filesystem::create_directory(path); });
+    const Lines lines;
+    const auto files = [&] {
+        const std::filesystem::directory_iterator all(index);
+        return std::count_if(begin(all), end(all),
+                             [](const auto& entry) { return entry.is_regular_file(); });
+    };
+    const auto enrol_all = [&](std::uint64_t pause_ms) {
+        auto opened = Service::open({.store = "sqlite:" + folder.file(),
+                                     .search_threads = 1,
+                                     .most_unsaved_hashes = 1,  // each commit makes a file
+                                     .first_pause_ms = pause_ms});
+        assert_true(static_cast<bool>(opened));
+        for (std::uint32_t seed = 1; seed <= tracks; ++seed) {
+            (void)ask(**opened, enrolment("t" + std::to_string(seed), seed));
+        }
+        return std::move(*opened);
+    };
+    {
+        const auto service = enrol_all(3'600'000);
+        assert_true(body(ask(*service, identification(tracks)))["match"] == true);
+        service->stop();
+        assert_int_equal(lines.count("is not written"), 1);
+    }
+    const auto service = enrol_all(5);
+    in_the_way([](const std::string& path) { std::filesystem::remove(path); });
+    // By itself: nothing is enrolled any more.
+    for (int i = 0; i < 2000 && files() != 1; ++i) {
+        ::usleep(5'000);
+    }
+    assert_int_equal(files(), 1);
+    service->stop();
+    assert_true(lines.count("is not written") <= 2);
+    assert_int_equal(lines.count("are written again"), lines.count("is not written") - 1);
+}
+
+// One search thread, held between two pieces of the first of two recordings.
+void stop_takes_back_what_nobody_can_be_told(void**) {
+    const Folder folder;
+    std::promise<void> in_first;
+    std::promise<void> go_on;
+    std::atomic<unsigned> asked = 0;
+    const auto service = std::move(
+        *Service::open({.store = "sqlite:" + folder.file(), .is_cancelled = [&](std::uint64_t) {
+                            if (++asked == 2) {
+                                in_first.set_value();
+                                go_on.get_future().wait();
+                            }
+                            return false;
+                        }}));
+    (void)ask(*service, enrolment("one", 1));
+    std::mutex mutex;
+    std::vector<Errc> outcomes;
+    const auto note = [&](std::uint64_t, const Result<Answer>& answer) {
+        const std::lock_guard lock(mutex);
+        outcomes.push_back(answer ? Errc::ok : answer.failure().code);
+    };
+    service->submit(monitoring(test::noise(3, 90, 0.1)), note);
+    in_first.get_future().wait();
+    service->submit(monitoring(test::noise(4, 90, 0.1)), note);
+    service->submit(request(Endpoint::track_get, "one"), note);
+    service->submit(enrolment("two", 2), note);
+    std::thread stopping([&] { service->stop(); });
+    std::atomic<bool> told = false;  // at once, where it is stopping
+    while (!told) {
+        service->submit(request(Endpoint::track_get, "one"),
+                        [&](std::uint64_t, const Result<Answer>& answer) {
+                            told = !answer && answer.failure().code == Errc::draining;
+                        });
+        std::this_thread::yield();
+    }
+    go_on.set_value();
+    stopping.join();
+    assert_int_equal(asked, 2);  // no other piece was begun
+    std::sort(outcomes.begin(), outcomes.end());
+    const std::vector<Errc> expected = {Errc::ok, Errc::draining, Errc::draining, Errc::draining};
+    assert_true(outcomes == expected);
+}
+
 void a_damaged_row_does_not_stop_the_service(void**) {
     const Folder folder;
     {
@@ -614,6 +735,8 @@ int main() {
         cmocka_unit_test(a_late_monitor_job_stops_between_two_pieces),
         cmocka_unit_test(a_monitor_job_that_nobody_waits_for_stops_between_two_pieces),
         cmocka_unit_test(the_index_is_a_cache_that_may_be_lost_at_any_time),
+        cmocka_unit_test(a_merge_that_fails_is_told_once_and_tried_again_later),
+        cmocka_unit_test(stop_takes_back_what_nobody_can_be_told),
         cmocka_unit_test(a_damaged_row_does_not_stop_the_service),
         cmocka_unit_test(many_threads_at_once_lose_nothing),
     };
