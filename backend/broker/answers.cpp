@@ -68,6 +68,9 @@ bool Jobs::take_answer(Child& child, shm::ChannelAnswer& answer) {
         // A worker is one thread, and had no more of the processor than time went by: estimates are
         // everybody's.
         answer.entry.cpu_us = std::min(done.cpu_us, (now_ns() - job.queued_ns) / 1000U);
+        // Nor has it had more memory than the kernel lets it have.
+        answer.entry.heap_peak_bytes =
+            std::min(done.heap_peak_bytes, parts_.settings.job_memory_bytes);
         job.times.decode_us = done.times.decode_us;
         job.times.compute_us = done.times.compute_us;
         job.audio = done.audio;
@@ -268,9 +271,10 @@ void Jobs::fail(Job& job, Errc code) {
     fail(job, failure_of(job, code));
 }
 
-void Jobs::fail(Job& job, const shm::FailureFacts& failure) {
+void Jobs::fail(Job& job, const shm::FailureFacts& failure, bool again) {
     count(job, static_cast<Errc>(failure.errc));
     shm::Completion completion = completion_of(job);
+    completion.again = again ? 1 : 0;
     completion.failure = failure;
     completion.failure.retry_after_s =
         failure_of(job, static_cast<Errc>(failure.errc)).retry_after_s;

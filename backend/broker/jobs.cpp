@@ -279,7 +279,7 @@ void Jobs::give_up() {
         Job& job = *at->second;
         ++at;  // fail() may erase the job
         if (!job.waiters.empty()) {
-            fail(job, Errc::draining);
+            fail(job, failure_of(job, Errc::draining), job.child == 0);
         }
     }
 }

@@ -87,7 +87,8 @@ class Jobs {
     // Deadlines, waits in queues, workers that do not stop.
     void tick(std::uint64_t now_ns);
 
-    // The daemon ends: whoever still waits is told so, whatever becomes of the work.
+    // The daemon ends: whoever still waits is told so, whatever becomes of the work. A job that
+    // nobody works on, since its turn has not come or its worker died, is the next daemon's.
     void give_up();
 
     std::size_t count() const noexcept { return jobs_.size(); }
@@ -133,7 +134,7 @@ class Jobs {
 
     shm::Completion completion_of(const Job& job) const;
     shm::FailureFacts failure_of(const Job& job, Errc code) const;
-    void fail(Job& job, const shm::FailureFacts& failure);
+    void fail(Job& job, const shm::FailureFacts& failure, bool again = false);
     void fail(Job& job, Errc code);
     void count(const Job& job, Errc outcome);
     void erase(Job& job) { jobs_.erase(job.number); }

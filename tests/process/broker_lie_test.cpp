@@ -71,6 +71,17 @@ void answer_honestly() {
     link->answer(link->honest(*job));
 }
 
+// As of a daemon that drains: the next one may have that job.
+shm::Completion ask_again(FarEnd& end, const shm::Submission& job) {
+    auto out = end.honest(job);
+    out.status = 0;
+    out.place = shm::ResultPlace::none;
+    out.result_bytes = 0;
+    out.failure.errc = static_cast<std::uint16_t>(Errc::draining);
+    out.again = 1;
+    return out;
+}
+
 struct Lie {
     const char* name;
     std::function<void(FarEnd&, const shm::Submission&)> tell;
@@ -197,6 +208,28 @@ void a_head_beyond_what_was_sent_ends_the_link(void**) {
     assert_true(is_ok(client.get()));
 }
 
+// Brokers that send it on and on, and one that is there for good and does so.
+void who_is_told_to_ask_again_asks_the_next_and_not_for_ever(void**) {
+    auto client = ask();
+    for (int i = 0; i < 5; ++i) {
+        const auto job = link->take();
+        assert_true(job.has_value());
+        link->answer(ask_again(*link, *job));
+        link->hang_up();
+        the_next_link_works("being told to ask again");
+    }
+    answer_honestly();
+    assert_true(is_ok(client.get()));
+    client = ask();
+    const auto job = link->take();
+    assert_true(job.has_value());
+    link->answer(ask_again(*link, *job));
+    link->answer(ask_again(*link, *job));
+    const std::string answer = client.get();
+    assert_true(answer.starts_with("HTTP/1.1 503"));
+    assert_true(answer.find("/problems/draining") != std::string::npos);
+}
+
 struct Greeting {
     const char* name;
     std::function<void(FarEnd&)> say;
@@ -311,6 +344,23 @@ void what_is_odd_but_harmless_is_borne(void**) {
              end.answer(grant);
              end.answer(end.honest(job));
          }},
+        completion("a success that asks to ask again", [](auto& c) { c.again = 1; }),
+        completion("a success that asks for what is nothing", [](auto& c) { c.again = 255; }),
+        {"the answer after it was told to ask again",
+         [](FarEnd& end, const shm::Submission& job) {
+             end.answer(ask_again(end, job));
+             end.answer(ask_again(end, job));
+             end.answer(end.honest(job));
+         }},
+        {"words about the next broker for jobs that do not exist",
+         [](FarEnd& end, const shm::Submission& job) {
+             for (std::uint32_t i = 1; i < 100; ++i) {
+                 auto none = ask_again(end, job);
+                 (i % 2 != 0 ? none.job.slot : none.job.generation) += i;
+                 end.answer(none);
+             }
+             end.answer(end.honest(job));
+         }},
         {"the answer twice",
          [](FarEnd& end, const shm::Submission& job) {
              end.answer(end.honest(job));
@@ -380,6 +430,7 @@ int main() {
         cmocka_unit_test(each_lie_of_a_link_ends_it_only),
         cmocka_unit_test(a_head_beyond_what_was_sent_ends_the_link),
         cmocka_unit_test(what_is_odd_but_harmless_is_borne),
+        cmocka_unit_test(who_is_told_to_ask_again_asks_the_next_and_not_for_ever),
         cmocka_unit_test(each_lie_of_a_greeting_ends_it_only),
         cmocka_unit_test(no_published_number_is_believed),
         cmocka_unit_test(the_log_has_no_alert),

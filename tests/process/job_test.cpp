@@ -168,6 +168,38 @@ void the_daemon_drains_on_sigterm_and_leaves_nothing(void**) {
     assert_false(std::filesystem::exists(daemon.socket_path()));
 }
 
+// Two jobs for one worker that stands still: one that it has, and one that waits.
+void what_nobody_works_on_at_the_end_may_ask_the_next_daemon(void**) {
+    Daemon daemon;
+    auto settings = settings_with("sqlite:catalog.db", 1);
+    settings.drain_timeout_ms = 300;
+    auto link = LinkClient::open(daemon.socket_path(), settings);
+    assert_non_null(link.get());
+    assert_true(link->all_ready());
+    for (const pid_t worker : daemon.workers()) {
+        ::kill(worker, SIGSTOP);
+    }
+    const std::string wav = tone_wav(20.0, 1000.0);  // too long for a worker to be given two
+    for (std::uint32_t slot = 0; slot < 2; ++slot) {
+        const std::uint32_t slab = link->add_slab(wav.size(), true);
+        link->fill(slab, "", wav);
+        auto job = link->job(shm::Endpoint::analyze, slot, slab, 0, wav.size());
+        job.flags |= shm::submission_resubmitted;
+        assert_true(link->push(job));
+    }
+    while (link->down().queue_depth.load() != 1) {
+        ::usleep(1'000);
+    }
+    ::kill(daemon.pid, SIGTERM);
+    for (int i = 0; i < 2; ++i) {
+        const auto done = link->wait();
+        assert_true(done.has_value());
+        assert_int_equal(done->failure.errc, static_cast<int>(Errc::draining));
+        assert_int_equal(done->again, done->job.slot);
+    }
+    assert_int_equal(daemon.stop(SIGTERM), 0);
+}
+
 }  // namespace
 
 int main() {
@@ -177,6 +209,7 @@ int main() {
         cmocka_unit_test(a_track_is_enrolled_listed_found_and_deleted),
         cmocka_unit_test(metrics_are_text_and_count_the_jobs),
         cmocka_unit_test(the_daemon_drains_on_sigterm_and_leaves_nothing),
+        cmocka_unit_test(what_nobody_works_on_at_the_end_may_ask_the_next_daemon),
     };
     return cmocka_run_group_tests(tests, start, finish);
 }
