@@ -16,6 +16,18 @@ bool is_name(std::string_view text) noexcept {
     });
 }
 
+// The variable that the text is, $name or ${name}; empty where it is more than that.
+std::string_view variable_of(std::string_view text) noexcept {
+    if (text.starts_with("${") && text.ends_with('}')) {
+        text = text.substr(2, text.size() - 3);
+    } else if (text.starts_with('$')) {
+        text.remove_prefix(1);
+    } else {
+        return {};
+    }
+    return is_name(text) ? text : std::string_view();
+}
+
 }  // namespace
 
 bool CallerKey::compile(ngx_conf_t* cf, std::string_view source) noexcept {
@@ -23,9 +35,10 @@ bool CallerKey::compile(ngx_conf_t* cf, std::string_view source) noexcept {
     if (words.data == nullptr) {
         return false;
     }
-    is_identity = source == default_caller_key;
-    if (source.starts_with('$') && is_name(source.substr(1))) {
-        ngx_str_t name{words.len - 1, words.data + 1};
+    const std::string_view one = variable_of(view(words));
+    is_identity = one == variable_of(default_caller_key);
+    if (!one.empty()) {
+        ngx_str_t name = borrowed(one);
         variable = ngx_http_get_variable_index(cf, &name);
         return variable != NGX_ERROR;
     }

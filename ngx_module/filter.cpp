@@ -131,7 +131,7 @@ void add_crash_budget(const Request& request, AnswerHeaders& headers) noexcept {
     TextBuffer policy(room);
     policy.text("\"crashes\";q=").number(pool.crash_budget);
     headers.set_copy("RateLimit-Policy",
-                     policy.text(";w=").number(pool.crash_budget_ms / 1000).view());
+                     policy.text(";w=").number((pool.crash_budget_ms + 999ULL) / 1000).view());
     TextBuffer limit(room);
     headers.set_copy("RateLimit",
                      limit.text("\"crashes\";r=0;t=").number(request.retry_after_s).view());

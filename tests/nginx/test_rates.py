@@ -52,6 +52,7 @@ def shared(tmp_path_factory):
             sonogate_rate_zone address:1m key=$binary_remote_addr;
             sonogate_rate_zone small:32k key=$http_x_key;
             sonogate_rate_zone who:1m;
+            sonogate_rate_zone braces:1m key=${sonogate_identity};
             sonogate_rate_zone text:1m key=$host$http_x_key;
             map $http_x_class $policy { gold "5r/m 100r/h"; none ""; broken "5r/m lots"; default 1r/m; }
             map $http_x_class $is_gold { gold 1; zero 0; default ""; }
@@ -83,6 +84,7 @@ def shared(tmp_path_factory):
             location /text { rewrite ^/text(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=text 1r/h; }
             location /realip { rewrite ^/realip(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=address 2r/7h; }
             location /who { rewrite ^/who(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=who 2r/7h; }
+            location /braces { rewrite ^/braces(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=braces 2r/7h; }
             location /page { rewrite ^/page(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/8h; error_page 429 /slow-down.txt; }
             location /page-api { rewrite ^/page-api(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/9h; error_page 429 = /v1/tracks; }
             location = /slow-down.txt { internal; return 200 "slow down"; }
@@ -213,7 +215,8 @@ def test_an_ipv6_caller_is_its_64_by_identity_and_one_address_by_another_key(sha
         return ask(shared, "v6", path + QUICK, headers={"X-Real-Ip": address}).status_code
 
     one = [f"2001:db8::{n}" for n in (1, 2)] + ["2001:db8::ffff:0:0:3"]
-    assert [asked("/who", address) for address in one] == [200, 200, 429]
+    for path in ("/who", "/braces"):  # key=${sonogate_identity} is key=$sonogate_identity
+        assert [asked(path, address) for address in one] == [200, 200, 429]
     assert [asked("/who", address) for address in ("2001:db8:0:1::1", "192.0.2.1", "::ffff:192.0.2.2", "::ffff:192.0.2.3")] == [200] * 4
     assert [asked("/realip", address) for address in one] == [200] * 3
 
@@ -443,8 +446,7 @@ def test_a_reload_in_the_middle_of_a_window_changes_nothing(serve):
         server.reload()
         wait_until(lambda o=old: not o & set(server.pids("nginx: worker")))
     assert statuses(server, 5) == [200] * 3 + [429] * 2
-    server.write_conf(http=ZONE, location="sonogate_rate zone=z 6r/h 100r/m;")  # another window has a table of its own
-    time.sleep(0.6)  # scripts/serve copies the file when it has changed
+    server.change_conf(http=ZONE, location="sonogate_rate zone=z 6r/h 100r/m;")  # another window has a table of its own
     server.reload()
     wait_until(lambda: "m" in items(ask(server, "new", headers={"Connection": "close"}).headers["RateLimit-Policy"]))
     assert ask(server).status_code == 429
