@@ -117,8 +117,21 @@ class Served:
         self.write_conf(**settings)
 
     def write_conf(self, **settings):
-        with open(self.conf_path, "w", encoding="ascii") as file:
+        with open(self.conf_path + ".new", "w", encoding="ascii") as file:
             file.write(CONF.format(**(PIECES | settings)))
+        os.replace(self.conf_path + ".new", self.conf_path)
+
+    def change_conf(self, **settings):
+        """write_conf() under a server that runs: afterwards a reload takes it, since scripts/serve has seen it."""
+        copy = os.path.join(self.state, "rendered", os.path.basename(self.conf_path))
+
+        def stamp():
+            status = os.stat(copy)
+            return status.st_ino, status.st_mtime_ns
+
+        before = stamp()
+        self.write_conf(**settings)
+        wait_until(lambda: stamp() != before)
 
     # ---- life
 

