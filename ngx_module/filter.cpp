@@ -217,6 +217,9 @@ ngx_int_t header_filter(ngx_http_request_t* r) {
     const LocConf& here = *loc_conf_of(r);
     const bool ours = here.pool != nullptr || (has_no_location_yet(r) && *here.api != nullptr);
     Request* request = request_of_answer(r);
+    if (request != nullptr) {
+        request->leave_ticket();  // auth_basic and its like refused what was to be an upload
+    }
     if (ours && request == nullptr) {
         return NGX_ERROR;
     }

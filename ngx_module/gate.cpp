@@ -60,6 +60,9 @@ Route route_of_request(const ngx_http_request_t* r) noexcept {
 
 ngx_int_t gate_handler(ngx_http_request_t* r) noexcept {
     if (loc_conf_of(r)->pool == nullptr) {
+        if (Request* request = r->internal ? Request::find(r) : nullptr; request != nullptr) {
+            request->leave_ticket();
+        }
         return NGX_DECLINED;
     }
     Request* request = Request::of(r);
@@ -72,7 +75,8 @@ ngx_int_t content_handler(ngx_http_request_t* r) noexcept {
 }
 
 ngx_int_t Request::check() noexcept {
-    if (stage == Stage::admitted) {
+    if (stage == Stage::granted) {
+        stage = Stage::admitted;
         return NGX_DECLINED;
     }
     if (stage == Stage::admission) {
@@ -80,6 +84,13 @@ ngx_int_t Request::check() noexcept {
     }
     if (body_taken_) {
         return NGX_DECLINED;  // an error page inside the API: content() answers
+    }
+    // Who was sent here by another location (error_page, try_files) has passed that one's gate, and
+    // brings its ticket: this one asks anew.
+    leave_ticket();
+    if (expect_spared_) {
+        r->expect_tested = 0;
+        expect_spared_ = false;
     }
     conf = loc_conf_of(r);
     stage = Stage::fresh;
@@ -94,6 +105,14 @@ ngx_int_t Request::check() noexcept {
     if (route.refusal != Errc::ok) {
         return refuse(route.refusal);
     }
+    const off_t length = r->headers_in.content_length_n;
+    const bool length_known = length >= 0 && !r->headers_in.chunked;
+    // nginx has looked already, but not where a location has a name instead of a path.
+    if (length_known && length > conf->max_body_bytes) {
+        return refuse(Failure{.code = Errc::body_too_large,
+                              .limit = static_cast<std::uint64_t>(conf->max_body_bytes),
+                              .value = static_cast<std::uint64_t>(length)});
+    }
     if (const ngx_int_t rc = check_rates(); rc != NGX_OK) {
         return rc;  // before the key: guessing keys is asking, too
     }
@@ -103,8 +122,6 @@ ngx_int_t Request::check() noexcept {
     if (!is_catalog_allowed(*conf, route.catalog)) {
         return refuse(Errc::forbidden);
     }
-    const off_t length = r->headers_in.content_length_n;
-    const bool length_known = length >= 0 && !r->headers_in.chunked;
     const bool has_body = length > 0 || r->headers_in.chunked;
     if (route.takes_audio && !has_body) {
         return refuse(Errc::missing_audio);

@@ -136,6 +136,13 @@ void Request::leave_job() noexcept {
     }
 }
 
+void Request::leave_ticket() noexcept {
+    if (stage == Stage::granted || stage == Stage::admitted) {
+        leave_job();
+        stage = Stage::fresh;
+    }
+}
+
 // ---- waiting
 
 void Request::wait_at_most(ngx_msec_t ms) noexcept {
@@ -221,7 +228,7 @@ void Request::on_grant() noexcept {
     ngx_connection_t* connection = r->connection;
     if (stage == Stage::admission) {
         stop_waiting();
-        stage = Stage::admitted;
+        stage = Stage::granted;
         r->read_event_handler = ngx_http_block_reading;
         r->write_event_handler = ngx_http_core_run_phases;
         ngx_http_core_run_phases(r);
@@ -298,6 +305,7 @@ ngx_int_t Request::refuse(const Failure& why, std::uint32_t wanted_retry_after_s
     if (had_body || r->headers_in.chunked || rest > small_rest_bytes) {
         r->keepalive = 0;
     }
+    expect_spared_ = r->expect_tested == 0;
     r->expect_tested = 1;
     if (why.code == Errc::upload_timeout) {
         // nginx closes the connection without an answer where it is given this status.

@@ -18,7 +18,8 @@ namespace sonogate::ngx_module {
 enum class Stage : std::uint8_t {
     fresh,      // nothing was asked
     admission,  // waits for a ticket
-    admitted,   // has it
+    granted,    // has it, and the phases go on
+    admitted,   // … past the gate
     receiving,  // the body arrives
     paused,     // … and waits for memory
     working,    // waits for the answer
@@ -40,6 +41,9 @@ class Request final : public JobOwner {
     ngx_int_t check() noexcept;    // PREACCESS
     ngx_int_t content() noexcept;  // the content handler
     void take_body() noexcept;     // nginx has begun to read it
+
+    // request.cpp: another location, or nginx itself, answers what was to be an upload
+    void leave_ticket() noexcept;
 
     // rate.cpp: NGX_OK, or what refuse() said
     ngx_int_t check_rates() noexcept;
@@ -139,6 +143,7 @@ class Request final : public JobOwner {
     ngx_msec_t receiving_since_ms_ = 0;  // put off by the time that the upload waited for memory
     ngx_msec_t paused_since_ms_ = 0;
     bool body_taken_ = false;
+    bool expect_spared_ = false;  // refused before the client was told to send its body
     Caller caller_;
     const u_char* hashed_identity_ = nullptr;  // whose hash identity_hash_ is
     std::uint64_t identity_hash_ = 0;
