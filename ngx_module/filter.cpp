@@ -179,9 +179,10 @@ void add_headers(Request& request, AnswerHeaders& headers) noexcept {
 }
 
 // Refused before any phase: a request line or headers that cannot be read, no Host, http on an
-// https port.
+// https port, no client certificate. nginx sets this handler with the first phase, in each version
+// of HTTP; valid_location it sets for HTTP/2 with the stream, and a rewrite clears it.
 bool has_no_location_yet(const ngx_http_request_t* r) noexcept {
-    return r->valid_location == 0 && r->phase_handler == 0;
+    return r->write_event_handler == nullptr;
 }
 
 bool asked_for_api(const ngx_http_request_t* r) noexcept {

@@ -1,7 +1,8 @@
-"""One upload over HTTP/2 on a connection of its own, by the protocol: an early answer ends the sending and is kept, as is
+"""One request over HTTP/2 on a connection of its own, by the protocol: an early answer ends the sending and is kept, as is
 one that comes after GOAWAY. curl 7.88 and httpx lose such answers, with nginx alone too.
 """
 
+import contextlib
 import socket
 
 import h2.config
@@ -15,23 +16,33 @@ GOAWAY = 7
 
 
 def post(port, path, body, timeout_s=60):
-    with socket.create_connection(("127.0.0.1", port), timeout_s) as wire:
+    head = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost")]
+    return exchange(port, [*head, ("content-length", str(len(body)))], body, timeout_s)
+
+
+def exchange(port, head, body=b"", timeout_s=60, tls=None, ends=True):
+    """`head` goes out as it is, wrong or not. `tls` is a client's ssl context; `ends`: whether the stream does after the body."""
+    with contextlib.ExitStack() as stack:
+        wire = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout_s))
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _Upload(wire, body).run(path)
+        if tls:
+            tls.set_alpn_protocols(["h2"])
+            wire = stack.enter_context(tls.wrap_socket(wire))
+        return _Exchange(wire, body, ends).run(head)
 
 
-class _Upload:
-    def __init__(self, wire, body):
-        self.wire, self.rest = wire, memoryview(body)
-        self.http = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+class _Exchange:
+    def __init__(self, wire, body, ends):
+        self.wire, self.rest, self.ends = wire, memoryview(body), ends
+        as_given = {"validate_outbound_headers": False, "normalize_outbound_headers": False}
+        self.http = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8", **as_given))
         self.status, self.headers, self.content = None, {}, b""
         self.sending, self.ended, self.unread = True, False, b""
 
-    def run(self, path):
+    def run(self, head):
         self.http.initiate_connection()
         self.stream = self.http.get_next_available_stream_id()
-        head = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost")]
-        self.http.send_headers(self.stream, [*head, ("content-length", str(len(self.rest)))], end_stream=not self.rest)
+        self.http.send_headers(self.stream, head, end_stream=self.ends and not self.rest)
         self.sending = bool(self.rest)
         while not self.ended:
             self._send()
@@ -59,7 +70,7 @@ class _Upload:
             size = min(self.http.local_flow_control_window(self.stream), self.http.max_outbound_frame_size, len(self.rest))
             if size == 0:
                 break
-            self.http.send_data(self.stream, self.rest[:size].tobytes(), end_stream=size == len(self.rest))
+            self.http.send_data(self.stream, self.rest[:size].tobytes(), end_stream=self.ends and size == len(self.rest))
             self.rest = self.rest[size:]
             if len(self.rest) % (1 << 18) < size:
                 self._flush()

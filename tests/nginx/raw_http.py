@@ -17,9 +17,11 @@ class RawAnswer:
 
 
 class RawConnection:
-    def __init__(self, port, timeout_s=60):
+    def __init__(self, port, timeout_s=60, tls=None):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket)
         self.buffer = b""
 
     def __enter__(self):

@@ -71,6 +71,12 @@ def reachable_folder(factory, name):
     return folder
 
 
+def make_certificate(folder):
+    """tls.crt and tls.key, for nginx and for clients."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-keyout", folder / "tls.key", "-out", folder / "tls.crt"], check=True, capture_output=True, timeout=30)  # fmt: skip
+
+
 def command_of(pid):
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:

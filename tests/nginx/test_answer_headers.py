@@ -8,7 +8,7 @@ import requests
 
 from contract import REQUEST_ID, assert_job_answer, assert_problem
 from raw_http import RawConnection
-from served import BUILD, Served, free_port, reachable_folder, virtual, wait_until
+from served import BUILD, Served, free_port, make_certificate, reachable_folder, virtual, wait_until
 from sounds import tone, wav
 
 SOUND = wav(tone(seconds=0.2))
@@ -35,11 +35,6 @@ SERVERS = (
     + "log_format traced '$request_uri=$sonogate_trace_id=$sonogate_request_id='; access_log logs/traced.log traced;"
     + "server { listen 127.0.0.1:8080; server_name static; location / { return 200 here; } }\n"
 )  # fmt: skip
-
-
-def make_certificate(folder):
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-                    "-keyout", folder / "tls.key", "-out", folder / "tls.crt"], check=True, capture_output=True, timeout=30)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,14 @@
 """What nginx refuses before any phase of ours: without a location, or its own 413. Headers and problems are there too."""
 
 import itertools
+import ssl
 
 import pytest
 
+import http2
 from contract import assert_problem
 from raw_http import RawConnection
-from served import Served, free_port, reachable_folder, wait_until
+from served import Served, free_port, make_certificate, reachable_folder, wait_until
 
 APP = "https://app.example.com"
 CORS = f"sonogate_cors {APP};"
@@ -28,18 +30,34 @@ WITHOUT_ORIGIN = {
     "a version of the future": (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 505),
 }
 
+GET, SCHEME, PATH, AUTHORITY, H2_ORIGIN = (":method", "GET"), (":scheme", "http"), (":path", "/v1/tracks"), (":authority", "x"), ("origin", APP)
+# nginx answers at the first header that it cannot take: what comes before the origin leaves it unread.
+OVER_HTTP_2 = {
+    "an authority that is none": ([GET, SCHEME, PATH, (":authority", "a b"), H2_ORIGIN], False),
+    "no authority": ([GET, SCHEME, PATH, H2_ORIGIN], True),
+    "a host beside another authority": ([GET, SCHEME, PATH, AUTHORITY, H2_ORIGIN, ("host", "y")], True),
+    "a length that is none": ([(":method", "POST"), SCHEME, PATH, AUTHORITY, H2_ORIGIN, ("content-length", "x")], True),
+    "a path that is none": ([GET, SCHEME, (":path", "tracks"), AUTHORITY, H2_ORIGIN], False),
+}
+
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory):
-    ports = {name: free_port() for name in ("mixed", "plain", "pages", "own")}
+    ports = {name: free_port() for name in ("mixed", "plain", "pages", "own", "h2", "h2-plain", "h2-pages", "tls")}
     pages = "error_page 413 /413.html; error_page 400 = /400.html; location ~ html { return 200 page; }"
+    folder = reachable_folder(tmp_path_factory, "early")
+    make_certificate(folder)
     served = Served(
-        reachable_folder(tmp_path_factory, "early"),
+        folder,
         location=CORS,
         http=f"""
+            server {{ listen 127.0.0.1:{ports["h2"]} http2; location / {{ sonogate_pass main; {CORS} }} }}
+            server {{ listen 127.0.0.1:{ports["h2-plain"]} http2; location / {{ return 200 site; }} }}
+            server {{ listen 127.0.0.1:{ports["tls"]} ssl http2; ssl_certificate tls.crt; ssl_certificate_key tls.key; ssl_verify_client on;
+                      ssl_client_certificate tls.crt; location / {{ sonogate_pass main; {CORS} }} }}
             server {{ listen 127.0.0.1:{ports["mixed"]}; location / {{ return 200 site; }} location /v1/ {{ sonogate_pass main; {CORS} }} }}
             server {{ listen 127.0.0.1:{ports["plain"]}; location / {{ return 200 site; }} }}
-            server {{ listen 127.0.0.1:{ports["pages"]}; {pages} location / {{ return 404; }} client_max_body_size 100;
+            server {{ listen 127.0.0.1:{ports["pages"]}; listen 127.0.0.1:{ports["h2-pages"]} http2; {pages} location / {{ return 404; }} client_max_body_size 100;
                       location /v1/ {{ sonogate_pass main; sonogate_max_body 100; {CORS}
                                        error_page 413 @large; location /v1/fingerprint {{ sonogate_pass main; error_page 413 = /413.html; }} }}
                       location @large {{ return 410 gone; }} }}
@@ -95,6 +113,39 @@ def test_an_error_before_the_origin_was_read_has_all_that_does_not_depend_on_it(
     assert_secure(answer)
     assert answer.headers["vary"] == "Origin"
     assert_early_problem(answer, status)
+
+
+@pytest.mark.parametrize(("head", "origin_read"), OVER_HTTP_2.values(), ids=OVER_HTTP_2)
+def test_over_http_2_it_is_the_same(gate, head, origin_read):
+    answer = http2.exchange(gate.ports["h2"], head)
+    assert answer.headers.get("access-control-allow-origin") == (APP if origin_read else None)
+    assert answer.headers["vary"] == "Origin"
+    assert_secure(answer)
+    assert_early_problem(answer, 400)
+
+
+@pytest.mark.parametrize("alpn", [[], ["h2"]], ids=["http/1.1", "h2"])
+def test_a_client_without_the_certificate_that_is_asked_for_may_read_why(gate, alpn):
+    tls = ssl.create_default_context(cafile=f"{gate.folder}/tls.crt")
+    tls.check_hostname = False
+    if alpn:
+        answer = http2.exchange(gate.ports["tls"], [GET, (":scheme", "https"), PATH, AUTHORITY, H2_ORIGIN], tls=tls)
+    else:
+        with RawConnection(gate.ports["tls"], tls=tls) as connection:
+            connection.send(HEAD + b"Host: x\r\n" + ORIGIN + b"\r\n")
+            answer = connection.answer()
+    assert_readable(answer)
+    assert_early_problem(answer, 400)
+
+
+def test_over_http_2_too_a_server_without_the_api_answers_as_before_and_a_page_takes_over(gate):
+    for head, _ in OVER_HTTP_2.values():
+        answer = http2.exchange(gate.ports["h2-plain"], head)
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "text/html")
+        assert not {"x-request-id", "vary", "access-control-allow-origin", *SECURITY} & set(answer.headers)
+    answer = http2.exchange(gate.ports["h2-pages"], OVER_HTTP_2["no authority"][0])
+    assert answer.content == b"page"
+    assert_readable(answer)
 
 
 def test_it_has_its_line_in_the_log(gate):
