@@ -43,15 +43,21 @@ bool read_digest(std::string_view hex, KeyDigest& out) noexcept {
     return true;
 }
 
-// Null, or what is wrong with the word.
+// Null, or what is wrong with the word. `out` has no roles where none were named before.
 const char* read_option(std::string_view word, KeyLine& out) noexcept {
     constexpr std::string_view roles_are = "roles=";
     constexpr std::string_view rate_is = "rate=";
     if (word.starts_with(roles_are)) {
+        if (out.roles != 0) {
+            return "has roles= twice";
+        }
         out.roles = roles_of(word.substr(roles_are.size()));
         return out.roles != 0 ? nullptr : "has roles other than analyze, identify, catalog and ops";
     }
     if (word.starts_with(rate_is)) {
+        if (!out.rate_class.empty()) {
+            return "has rate= twice";
+        }
         out.rate_class = word.substr(rate_is.size());
         return is_key_name(out.rate_class) ? nullptr : "has a rate class that is no name";
     }
@@ -100,11 +106,13 @@ KeyLineKind read_key_line(std::string_view line, KeyLine& out, const char*& why)
         why = "has no SHA-256 of 64 hexadecimal digits after the name";
         return KeyLineKind::bad;
     }
+    out.roles = 0;
     for (auto word = next_word(rest); !word.empty(); word = next_word(rest)) {
         if (why = read_option(word, out); why != nullptr) {
             return KeyLineKind::bad;
         }
     }
+    out.roles = out.roles == 0 ? default_roles : out.roles;
     return KeyLineKind::key;
 }
 

@@ -293,6 +293,7 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
         return conf_error;
     }
     inherit_pass(cf, from, loc);
+    warn_of_idle_keys(cf, loc);
     if (loc.pool_name.data == nullptr) {
         return NGX_CONF_OK;
     }

@@ -44,6 +44,7 @@ struct LocConf {
     ngx_uint_t catalog;           // CatalogMode
     ngx_uint_t catalog_open;      // writing needs no key with the role
     KeyTable* keys;               // null: everybody is let in
+    ngx_str_t keys_where;         // file:line of it, where this very level says so
     CorsConf* cors;               // null: off
     ngx_array_t* hosts;           // of ngx_str_t; null: all
     ngx_uint_t security_headers;  // SecurityHeaders, or unset where nobody said

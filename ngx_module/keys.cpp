@@ -21,15 +21,17 @@ char* const conf_error = static_cast<char*>(NGX_CONF_ERROR);
 
 // Its text, in the configuration's pool: names stay there.
 bool read_file(ngx_conf_t* cf, const ngx_str_t& path, std::string_view& out) noexcept {
-    const UniqueFd file(::open(reinterpret_cast<const char*>(path.data), O_RDONLY | O_CLOEXEC));
+    // A FIFO would keep `nginx -t` waiting for who writes into it.
+    const UniqueFd file(
+        ::open(reinterpret_cast<const char*>(path.data), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat about {};
     if (!file || ::fstat(file.get(), &about) != 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno, "sonogate_keys cannot open \"%V\"", &path);
         return false;
     }
     if (!S_ISREG(about.st_mode) || about.st_size > max_file_bytes) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "sonogate_keys: \"%V\" is no file, or larger than 16 MiB", &path);
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "sonogate_keys: \"%V\" is %s", &path,
+                           S_ISREG(about.st_mode) ? "larger than 16 MiB" : "no regular file");
         return false;
     }
     const auto size = static_cast<std::size_t>(about.st_size);
@@ -177,6 +179,7 @@ char* set_keys(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
         loc.keys = nullptr;
         return NGX_CONF_OK;
     }
+    loc.keys_where = place_in_conf(cf);
     if (sha256_method() == nullptr) {
         return const_cast<char*>("needs OpenSSL's SHA-256, which is not there");
     }
@@ -185,6 +188,18 @@ char* set_keys(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     }
     loc.keys = load(cf, path);
     return loc.keys == nullptr ? conf_error : NGX_CONF_OK;
+}
+
+void warn_of_idle_keys(ngx_conf_t* cf, const LocConf& loc) noexcept {
+    const auto* core = static_cast<ngx_http_core_loc_conf_t*>(
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    const bool is_location = core->name.data != nullptr;  // a server has no name
+    if (is_location && loc.keys_where.data != nullptr && loc.pool_name.data == nullptr) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"sonogate_keys\" keeps nobody out of location \"%V\", which has no "
+                      "sonogate_pass of its own, in %V",
+                      &core->name, &loc.keys_where);
+    }
 }
 
 Caller caller_of(ngx_http_request_t* r, const KeyTable& table) noexcept {

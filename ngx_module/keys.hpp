@@ -10,6 +10,7 @@
 
 namespace sonogate::ngx_module {
 
+struct LocConf;
 class Request;
 
 struct Key {
@@ -34,6 +35,9 @@ struct Caller {
 
 // `sonogate_keys FILE | off`.
 char* set_keys(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
+
+// At the merge: warns of a location that names a file, and has nothing that asks for its keys.
+void warn_of_idle_keys(ngx_conf_t* cf, const LocConf& loc) noexcept;
 
 // Reads the headers and computes one SHA-256 where they have a key: ask Request::caller(), which
 // remembers.

@@ -75,6 +75,9 @@ bool RequestRates::add(Request& request, const RateRule& rule) noexcept {
         }
     }
     if (count_ == most_rates) {
+        ngx_log_error(NGX_LOG_ERR, request.r->connection->log, 0,
+                      "sonogate: request %V: more than %uz rate windows", &request.request_id,
+                      most_rates);
         return false;
     }
     Applied& one = applied_[count_];
@@ -108,11 +111,11 @@ bool RequestRates::apply_policy(Request& request, const RateRule& rule) noexcept
         auto* made = new (memory) RateRule(rule);
         made->window = *window;
         made->table = rule.zone->table_of(window->period_s);
-        const bool taken = std::any_of(applied_, applied_ + count_, [&](const Applied& other) {
-            return other.rule->zone != rule.zone && other.rule->window.unit == window->unit &&
-                   other.rule->window.period_s == window->period_s;
-        });
-        made->name = unique_rate_name(r->pool, *window, *rule.zone, taken);
+        std::array<const RateRule*, most_rates> others{};
+        std::transform(applied_, applied_ + count_, others.begin(),
+                       [](const Applied& other) { return other.rule; });
+        made->name = unique_rate_name(r->pool, *made, request.conf->rates->all(),
+                                      std::span(others).first(count_));
         if (made->name.data == nullptr || !add(request, *made)) {
             return false;
         }

@@ -125,6 +125,12 @@ struct Line {
     std::size_t first_rule = 0;
 };
 
+// nginx closes the connection where it is given one of these, or answers with 400.
+bool is_silent(ngx_int_t status) noexcept {
+    return status == NGX_HTTP_REQUEST_TIME_OUT || status == NGX_HTTP_CLOSE ||
+           (status >= NGX_HTTP_NGINX_CODES && status <= NGX_HTTP_CLIENT_CLOSED_REQUEST);
+}
+
 // Null, or why not; `taken` where the word is an option.
 const char* take_option(ngx_conf_t* cf, Line& line, const ngx_str_t& word, bool& taken) noexcept {
     ngx_str_t value{};
@@ -138,8 +144,9 @@ const char* take_option(ngx_conf_t* cf, Line& line, const ngx_str_t& word, bool&
         line.common.burst = value;
     } else if (argument_of(word, "status", value)) {
         const ngx_int_t status = ngx_atoi(value.data, value.len);
-        if (status < 400 || status > 599) {
-            return "must be a status from 400 to 599";
+        if (status < 400 || status > 599 || is_silent(status)) {
+            return "must be a status from 400 to 599, but for 408, 444 and 494 to 499, which nginx "
+                   "does not answer with";
         }
         line.common.status = static_cast<std::uint16_t>(status);
     } else if (argument_of(word, "if", value)) {
@@ -205,10 +212,13 @@ const char* finish_line(Rates& rates, const Line& line) noexcept {
 
 // ---- the merge
 
+bool same_place(const RateRule& a, const RateRule& b) noexcept {
+    return a.zone == b.zone && a.window.unit == b.window.unit &&
+           a.window.period_s == b.window.period_s;
+}
+
 bool same_window(const RateRule& a, const RateRule& b) noexcept {
-    return a.policy == nullptr && b.policy == nullptr && a.zone == b.zone &&
-           a.window.unit == b.window.unit && a.window.period_s == b.window.period_s &&
-           a.dry_run == b.dry_run;
+    return a.policy == nullptr && b.policy == nullptr && same_place(a, b) && a.dry_run == b.dry_run;
 }
 
 char* refuse_rule(ngx_conf_t* cf, const Rates& rates, const RateRule& rule,
@@ -220,7 +230,6 @@ char* refuse_rule(ngx_conf_t* cf, const Rates& rates, const RateRule& rule,
 
 // Of windows alike the first whose condition holds counts: they have one name.
 char* name_rule(ngx_conf_t* cf, const Rates& rates, RateRule& rule) noexcept {
-    bool taken = false;
     for (const RateRule& earlier : rates.all()) {
         if (&earlier == &rule) {
             break;
@@ -234,11 +243,8 @@ char* name_rule(ngx_conf_t* cf, const Rates& rates, RateRule& rule) noexcept {
             return NGX_CONF_OK;
         }
         rule.may_repeat = rule.may_repeat || earlier.policy != nullptr;
-        taken =
-            taken || (earlier.policy == nullptr && earlier.window.unit == rule.window.unit &&
-                      earlier.window.period_s == rule.window.period_s && earlier.zone != rule.zone);
     }
-    rule.name = unique_rate_name(cf->pool, rule.window, *rule.zone, taken);
+    rule.name = unique_rate_name(cf->pool, rule, rates.all());
     return rule.name.data == nullptr ? conf_error : NGX_CONF_OK;
 }
 
@@ -300,15 +306,27 @@ const RateTable* RateZone::table_of(std::uint32_t period_s) const noexcept {
     return any;
 }
 
-ngx_str_t unique_rate_name(ngx_pool_t* pool, const RateWindow& window, const RateZone& zone,
-                           bool taken) noexcept {
+ngx_str_t unique_rate_name(ngx_pool_t* pool, const RateRule& rule, std::span<const RateRule> named,
+                           std::span<const RateRule* const> made) noexcept {
     char room[most_zone_name_bytes + 32];
     TextBuffer name(room);
-    write_rate_name(window, name);
-    if (taken) {
-        name.text("-").text(view(zone.name));
+    const auto has_it = [&](const RateRule& other) noexcept {
+        return view(other.name) == name.view() && !same_place(other, rule);
+    };
+    for (unsigned attempt = 0;; ++attempt) {
+        name = TextBuffer(room);
+        write_rate_name(rule.window, name);
+        if (attempt > 0) {
+            name.text("-").text(view(rule.zone->name));
+        }
+        if (attempt > 1) {
+            name.text("-").number(attempt);
+        }
+        if (std::none_of(named.begin(), named.end(), has_it) &&
+            std::none_of(made.begin(), made.end(), [&](auto* other) { return has_it(*other); })) {
+            return copied(pool, name.view());
+        }
     }
-    return copied(pool, name.view());
 }
 
 // `sonogate_rate_zone NAME:SIZE [key=KEY]`

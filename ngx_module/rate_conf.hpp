@@ -66,8 +66,9 @@ extern ngx_conf_enum_t rate_header_styles[];
 // At the merge: inherits, names the windows, and asks nginx for the tables that they need.
 char* merge_rates(ngx_conf_t* cf, const LocConf& from, LocConf& loc) noexcept;
 
-// `name`, or `name-zone` where another zone's window has the name already. In the pool.
-ngx_str_t unique_rate_name(ngx_pool_t* pool, const RateWindow& window, const RateZone& zone,
-                           bool taken) noexcept;
+// `m`, or `m-zone`, or `m-zone-2` …: the first that no other window has, neither of the rules that
+// were named before nor of those `made` for a request. In the pool.
+ngx_str_t unique_rate_name(ngx_pool_t* pool, const RateRule& rule, std::span<const RateRule> named,
+                           std::span<const RateRule* const> made = {}) noexcept;
 
 }  // namespace sonogate::ngx_module

@@ -18,8 +18,8 @@ struct ToldRate {
     Ticks ahead = 0;  // until the quota is full
 };
 
-inline constexpr std::size_t most_rates = 16;         // of one request
-inline constexpr std::size_t rate_header_bytes = 96;  // of one of them
+inline constexpr std::size_t most_rates = 16;          // of one request
+inline constexpr std::size_t rate_header_bytes = 112;  // of one of them
 
 // "m";q=10;w=60,"d-bytes";q=1048576;w=86400;qu="content-bytes"
 void write_rate_policies(std::span<const ToldRate> rates, TextBuffer& out) noexcept;

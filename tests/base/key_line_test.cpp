@@ -60,6 +60,7 @@ void what_is_no_key_is_bad(void**) {
           "1.2.3.4 " + digest, "::1 " + digest, "- " + digest, std::string(65, 'a') + " " + digest,
           "a/b " + digest, "a " + digest + " roles=", "a " + digest + " roles=root",
           "a " + digest + " rate=", "a " + digest + " rate=1", "a " + digest + " gold",
+          "a " + digest + " roles=ops roles=ops", "a " + digest + " rate=x rate=y",
           digest + " a"}) {
         assert_int_equal(read(line, key), KeyLineKind::bad);
     }

@@ -38,7 +38,8 @@ BAD = [
     ("http", "sonogate_rate_zone z;"), ("http", "sonogate_rate_zone z:1k;"), ("http", "sonogate_rate_zone z:1m bogus=1;"),
     ("http", "sonogate_rate_zone z/z:1m;"), ("location", "sonogate_rate 10r/m;"), ("location", "sonogate_rate zone=z;"), ("location", "sonogate_rate zone=nowhere 10r/m;"),
     ("location", "sonogate_rate zone=z 10r/week;"), ("location", "sonogate_rate zone=z 10r/2d;"), ("location", "sonogate_rate zone=z 10r/m burst=11;"),
-    ("location", "sonogate_rate zone=z 10r/m status=200;"), ("location", "sonogate_rate zone=z 10r/m sometimes;"), ("location", "sonogate_rate_headers some;"),
+    ("location", "sonogate_rate zone=z 10r/m status=200;"), ("location", "sonogate_rate zone=z 10r/m status=408;"), ("location", "sonogate_rate zone=z 10r/m status=444;"), ("location", "sonogate_rate zone=z 10r/m status=499;"),
+    ("location", "sonogate_rate zone=z 10r/m sometimes;"), ("location", "sonogate_rate_headers some;"),
     ("location", "sonogate_rate off; sonogate_rate zone=z 1r/s;"),
     ("location", "sonogate_concurrency 0;"), ("location", "sonogate_concurrency many;"), ("location", "sonogate_concurrency 3 by=me;"),
     ("location", "sonogate_priority;"), ("location", "sonogate_priority urgent;"), ("location", "sonogate_priority batch; sonogate_priority batch;"),
@@ -76,7 +77,7 @@ def test_a_bad_setting_is_refused_with_line_and_reason(tmp_path, place, setting)
     assert any(w in out.stderr for w in words), out.stderr
 
 
-BAD_KEYS = ["someone", "someone 1234", "1.2.3.4 {0}", "someone {0} roles=root", "someone {0} admin", "first {0}\nsecond {0}"]
+BAD_KEYS = ["someone", "someone 1234", "1.2.3.4 {0}", "someone {0} roles=root", "someone {0} admin", "someone {0} roles=analyze roles=catalog", "someone {0} rate=a rate=b", "first {0}\nsecond {0}"]
 
 
 @pytest.mark.parametrize("line", BAD_KEYS)
@@ -85,6 +86,24 @@ def test_a_bad_key_file_is_refused_with_its_line(tmp_path, line):
     out, _ = check(tmp_path, location="sonogate_keys keys;")
     assert out.returncode != 0
     assert re.search(r"sonogate_keys: .* in \S*/keys(:2)? in \S*nginx.conf:\d+", out.stderr), out.stderr
+
+
+def test_a_key_file_that_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "keys")
+    out, _ = check(tmp_path, location="sonogate_keys keys;")
+    assert out.returncode != 0
+    assert re.search(r'sonogate_keys: "\S*/keys" is no regular file in \S*nginx.conf:\d+', out.stderr), out.stderr
+
+
+def test_keys_that_keep_nobody_out_are_warned_of_where_they_are_said(tmp_path):
+    (tmp_path / "keys").write_text("someone " + "0a" * 32 + "\n")
+    idle = "location /files { sonogate_keys keys; location /files/api { sonogate_pass main; } }"
+    quiet = "location /page { return 200; } location /api { sonogate_keys keys; if ($arg_x) { return 204; } sonogate_pass main; } location /open { sonogate_keys off; }"
+    out, conf = check(tmp_path, server=f"sonogate_keys keys;\n{idle}\n{quiet}")
+    assert out.returncode == 0, out.stderr
+    (line,) = [line for line in out.stderr.splitlines() if "[warn]" in line]
+    number = next(i for i, text in enumerate(conf.splitlines(), 1) if idle in text)
+    assert '"sonogate_keys" keeps nobody out of location "/files"' in line and line.endswith(f"nginx.conf:{number}")
 
 
 def test_client_max_body_size_does_not_come_in_between(serve):

@@ -55,6 +55,9 @@ def shared(tmp_path_factory):
             sonogate_rate_zone braces:1m key=${sonogate_identity};
             sonogate_rate_zone text:1m key=$host$http_x_key;
             map $http_x_class $policy { gold "5r/m 100r/h"; none ""; broken "5r/m lots"; default 1r/m; }
+            sonogate_rate_zone audio:1m key=$http_x_key;
+            sonogate_rate_zone bytes:1m key=$http_x_key;
+            map $http_x_class $many { 17 "1000r/1h 1000r/2h 1000r/3h 1000r/4h 1000r/5h 1000r/6h 1000r/7h 1000r/8h 1000r/9h 1000r/10h 1000r/11h 1000r/12h 1000r/13h 1000r/14h 1000r/15h 1000r/16h 1000r/17h"; }
             map $http_x_class $is_gold { gold 1; zero 0; default ""; }
             log_format rate "$http_x_key $sonogate_rate_status $status";
             access_log logs/rate.log rate;
@@ -69,6 +72,12 @@ def shared(tmp_path_factory):
             location /three { rewrite ^/three(/.*)$ $1 break; sonogate_pass main; sonogate_catalog write open; error_page 404 = /three/v1/tracks; }
             location /free { rewrite ^/free(/.*)$ $1 break; sonogate_pass main; sonogate_rate off; }
             location /windows { rewrite ^/windows(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 4r/h 2r/10s; sonogate_rate zone=address 1000r/m; }
+            location /names {
+                rewrite ^/names(/.*)$ $1 break; sonogate_pass main;
+                sonogate_rate zone=z 100r/m 600s/m 100m/m; sonogate_rate zone=audio 100r/m 600s/m 100m/m; sonogate_rate zone=bytes 100r/m; sonogate_rate zone=small 100r/m 600s/m;
+            }
+            location /named-late { rewrite ^/named-late(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=text $policy; sonogate_rate zone=z 100r/m; }
+            location /many { rewrite ^/many(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z $many; }
             location /burst { rewrite ^/burst(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 60r/m burst=2; }
             location /dry { rewrite ^/dry(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/d dry_run; }
             location /status { rewrite ^/status(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/5h status=403; }
@@ -186,6 +195,8 @@ def test_policies_may_come_from_a_variable(shared):
     assert_problem(broken, 500, "internal")
     assert "RateLimit" not in broken.headers, "no window was looked at"
     assert '"lots" is not a rate policy' in shared.error_log()
+    assert_problem(ask(shared, "policy-many", "/many" + QUICK, headers={"X-Class": "17"}), 500, "internal")
+    assert "more than 16 rate windows" in shared.error_log()
 
 
 def test_empty_and_long_keys_are_limited_too(shared):
@@ -402,6 +413,16 @@ def test_success_and_refusal_tell_quota_rest_and_reset(shared):
 def test_windows_of_two_zones_have_two_names(shared):
     answer = ask(shared, "names", "/windows" + QUICK)
     assert answer.headers["RateLimit-Policy"] == '"h";q=4;w=3600,"10s";q=2;w=10,"m";q=1000;w=60'
+
+
+def test_windows_that_clash_have_the_zones_name_too_and_no_two_are_alike(shared):
+    answer = ask(shared, "names", "/names" + QUICK)
+    names = list(items(answer.headers["RateLimit-Policy"]))
+    assert names == ["m", "m-audio", "m-bytes", "m-audio-2", "m-audio-audio", "m-bytes-audio", "m-bytes-2", "m-small", "m-audio-small"]
+    assert list(items(answer.headers["RateLimit"])) == names
+    # A window of a variable yields to those that are always there, wherever they stand.
+    answer = ask(shared, "names", "/named-late" + QUICK, headers={"X-Class": "gold"})
+    assert list(items(answer.headers["RateLimit-Policy"])) == ["m-text", "h", "m"]
 
 
 def test_the_older_headers_and_none(shared):
