@@ -215,9 +215,7 @@ void Jobs::blame(const Job& job, const Child& child, Ending how) {
     if (how == Ending::stuck) {
         return;
     }
-    const Blame::Suspect suspect{
-        parts_.blame.quarantine().content_of(job.submission, job.slab.get()),
-        job.submission.identity};
+    const Blame::Suspect suspect = parts_.blame.suspect_of(job.submission, job.slab);
     if (job.crashes + 1 >= most_workers) {
         parts_.blame.convict(suspect, Quarantine::deaths_to_hold);
     } else if (how == Ending::lied) {

@@ -16,8 +16,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
+#include <memory>
 #include <optional>
+#include <vector>
 
 #include "broker/crash_budget.hpp"
 #include "broker/quarantine.hpp"
@@ -27,11 +30,24 @@ namespace sonogate::broker {
 class Blame {
   public:
     static constexpr std::size_t most_open = 1024;
+    // Large uploads whose content is being read; it is kept in memory for that. More deaths at a
+    // time than that count against their senders alone.
+    static constexpr std::size_t most_readings = 4;
+    // Read at once, at the death: nginx may use the slab of a small one again as soon as its job
+    // has failed.
+    static constexpr std::uint64_t small_bytes = shm::warm_slab_audio_bytes;
 
     struct Suspect {
-        std::optional<Content> content;
+        std::shared_ptr<ContentReader> content;  // null: not known
         std::uint64_t identity = 0;
     };
+
+    // Who sent that upload, and what it is: read now, or by work().
+    Suspect suspect_of(const shm::Submission& submission, const std::shared_ptr<Slab>& slab);
+
+    // Reads a piece of what is to be read. True where there was something.
+    bool work();
+    bool reads() const noexcept { return !readings_.empty(); }
 
     Quarantine& quarantine() noexcept { return quarantine_; }
     const Quarantine& quarantine() const noexcept { return quarantine_; }
@@ -50,8 +66,17 @@ class Blame {
     std::uint64_t convictions() const noexcept { return convictions_; }
 
   private:
+    struct Verdict {
+        std::shared_ptr<ContentReader> content;
+        unsigned deaths = 0;
+    };
+
+    void put_away();
+
     Quarantine quarantine_;
     CrashBudget budget_;
+    std::deque<std::shared_ptr<ContentReader>> readings_;
+    std::vector<Verdict> verdicts_;          // on content that is being read
     std::map<std::uint64_t, Suspect> open_;  // by birth; oldest first
     std::uint64_t convictions_ = 0;
 };

@@ -135,6 +135,7 @@ bool Broker::turn() {
     for (const std::uint64_t id : liars) {
         close_link(id, "it lied");
     }
+    (void)blame_.work();
     moved = jobs_.dispatch() || moved;
     for (const auto& child : pool_.children()) {
         child->channel.ring();
@@ -226,7 +227,9 @@ void Broker::sleep() {
     for (const auto& child : pool_.children()) {
         child->channel.arm();
     }
-    poller_.wait(anything_waits() ? 0 : sleep_ms());
+    // While an upload is read, no turn of the loop waits, and each looks at everybody's sockets.
+    const bool reads = jobs_.reads() || blame_.reads();
+    poller_.wait(reads || anything_waits() ? 0 : sleep_ms());
     for (const auto& [epoch, link] : open_links_) {
         link->disarm();
     }

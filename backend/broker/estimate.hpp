@@ -12,7 +12,10 @@
 // gives the job back (JobDone::is_long), and it waits again among the long ones.
 //   Parameters can make a job a hundred times as dear, and a mean would let who asks for such ones
 // declare everybody's clips long. So what a sample costs is a low quantile: it falls fast and rises
-// slowly, and a job that it takes for short by mistake costs a little time of a worker.
+// slowly, and a job that it takes for short by mistake costs a worker for short jobs twice its
+// patience, after which it gives the job back (worker/meter.hpp). So a worker that lies, or some
+// odd jobs, make others wait that little longer, until about a hundred honest ones have made up for
+// ten.
 #pragma once
 
 #include <algorithm>

@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "broker/content.hpp"
 #include "broker/scheduler.hpp"
 #include "broker/slabs.hpp"
 #include "shm/layout.hpp"
@@ -34,7 +36,8 @@ struct Job {
     std::uint64_t child = 0;       // birth of who has it, 0 = it waits
     unsigned crashes = 0;  // workers that may have died of it, or librarians that died with it
     unsigned deaths = 0;   // all children that died with it, those that never began it too
-    std::uint64_t cleared_stamp = 0;  // of the quarantine that did not hold it
+    std::uint64_t cleared_stamp = 0;      // of the quarantine that did not hold it
+    std::optional<ContentReader> reader;  // while it is looked for there
     Turn turn;
 
     std::uint64_t queued_ns = 0;    // since when it waits in this lane

@@ -90,6 +90,7 @@ void Jobs::enqueue(Job& job, Lane lane) {
 
 bool Jobs::dispatch() {
     bool moved = false;
+    reads_ = false;
     for (std::size_t lane = 0; lane < lane_count; ++lane) {
         while (dispatch_one(static_cast<Lane>(lane))) {
             moved = true;
@@ -109,7 +110,12 @@ bool Jobs::dispatch_one(Lane lane) {
         return false;
     }
     Job& job = *jobs_.at(*number);
-    if (lane != Lane::librarian && is_quarantined(job)) {
+    const Standing standing = lane == Lane::librarian ? Standing::clear : standing_of(job);
+    if (standing == Standing::unknown) {
+        reads_ = true;
+        return false;  // its lane waits for it, the loop does not
+    }
+    if (standing == Standing::quarantined) {
         fail(job, Errc::quarantined);  // it still waits, so nobody pays for it
         return true;
     }
@@ -134,14 +140,27 @@ bool Jobs::dispatch_one(Lane lane) {
     return true;
 }
 
-// Looked at once, and again only after more was put there.
-bool Jobs::is_quarantined(Job& job) {
-    Quarantine& quarantine = parts_.blame.quarantine();
+// Looked at once, and again only after more was put there. One of a size that is held is read, a
+// piece each time it is asked.
+Jobs::Standing Jobs::standing_of(Job& job) {
+    const Quarantine& quarantine = parts_.blame.quarantine();
+    const std::uint64_t now = now_ns();
     if (job.cleared_stamp == quarantine.stamp()) {
-        return false;
+        return Standing::clear;
     }
+    bool held = false;
+    if (quarantine.holds_any_of(job.submission.audio_bytes, now)) {
+        if (!job.reader || !job.reader->is_of(job.slab.get())) {
+            job.reader = quarantine.reader(job.submission, job.slab);
+        }
+        if (!job.reader->step()) {
+            return Standing::unknown;
+        }
+        held = quarantine.holds(job.reader->content(), now);
+    }
+    job.reader.reset();
     job.cleared_stamp = quarantine.stamp();
-    return quarantine.holds(job.submission, job.slab.get(), now_ns());
+    return held ? Standing::quarantined : Standing::clear;
 }
 
 Result<void> Jobs::hand_over(Job& job, Child& child) {

@@ -83,6 +83,9 @@ class Jobs {
 
     // Hands waiting jobs to whoever is free. True where something moved.
     bool dispatch();
+    // The last dispatch() did not come to the end of an upload that may be in quarantine: call it
+    // again soon.
+    bool reads() const noexcept { return reads_; }
 
     // Deadlines, waits in queues, workers that do not stop.
     void tick(std::uint64_t now_ns);
@@ -125,7 +128,8 @@ class Jobs {
     void to_librarian(Job& job, const shm::ChannelAnswer& answer);
     void look_at_first(Child& child);
 
-    bool is_quarantined(Job& job);
+    enum class Standing : std::uint8_t { clear, quarantined, unknown };
+    Standing standing_of(Job& job);
     void blame(const Job& job, const Child& child, Ending how);
     void place_again(Job& job, bool begun);
     void stop_work(Job& job);
@@ -160,6 +164,7 @@ class Jobs {
     std::map<shm::CacheKey, std::uint64_t> by_key_;  // jobs that others may wait for too
     std::uint64_t next_number_ = 1;
     std::uint64_t shared_ = 0;
+    bool reads_ = false;
 };
 
 }  // namespace sonogate::broker

@@ -1,6 +1,5 @@
 #include "broker/quarantine.hpp"
 
-#include <highwayhash/c_bindings.h>
 #include <sys/random.h>
 
 #include <algorithm>
@@ -11,26 +10,6 @@ Quarantine::Quarantine() {
     // Where there is no randomness the key is zero, and a collision can be made: the harm is that
     // somebody's own content is refused.
     (void)!::getrandom(key_.data(), sizeof(key_), 0);
-}
-
-std::optional<Content> Quarantine::content_of(const shm::Submission& submission,
-                                              const Slab* slab) const {
-    if (slab == nullptr || submission.audio_bytes == 0) {
-        return std::nullopt;
-    }
-    shm::Mapping mapping;
-    const std::byte* data = slab->mapping.data();
-    if (!slab->warm) {
-        auto mapped = shm::map_peer_segment(slab->fd.get(), slab->bytes);
-        if (!mapped) {
-            return std::nullopt;
-        }
-        mapping = std::move(*mapped);
-        data = mapping.data();
-    }
-    const std::uint64_t hashed = std::min(submission.audio_bytes, most_hashed_bytes);
-    const auto* const bytes = reinterpret_cast<const char*>(data + shm::slab_audio_offset);
-    return Content{submission.audio_bytes, HighwayHash64(key_.data(), bytes, hashed)};
 }
 
 void Quarantine::note_deaths(const Content& content, unsigned deaths, std::uint64_t now_ns) {
@@ -51,14 +30,13 @@ void Quarantine::note_deaths(const Content& content, unsigned deaths, std::uint6
     }
 }
 
-bool Quarantine::holds(const shm::Submission& submission, const Slab* slab, std::uint64_t now_ns) {
-    const bool same_size = std::any_of(entries_.begin(), entries_.end(), [&](const auto& known) {
-        return known.first.bytes == submission.audio_bytes && is_held(known.second, now_ns);
+bool Quarantine::holds_any_of(std::uint64_t bytes, std::uint64_t now_ns) const {
+    return std::any_of(entries_.begin(), entries_.end(), [&](const auto& known) {
+        return known.first.bytes == bytes && is_held(known.second, now_ns);
     });
-    if (!same_size) {
-        return false;
-    }
-    const auto content = content_of(submission, slab);
+}
+
+bool Quarantine::holds(const std::optional<Content>& content, std::uint64_t now_ns) const {
     const auto found = content ? entries_.find(*content) : entries_.end();
     return found != entries_.end() && is_held(found->second, now_ns);
 }

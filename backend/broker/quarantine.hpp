@@ -2,33 +2,24 @@
 //
 // For: Blame, which says what a worker died of, and Jobs, which asks before a worker gets a job.
 // While nothing is quarantined that costs one comparison a job; else only content of a size that is
-// in quarantine is hashed. Not for: who sent it (crash_budget.hpp). One thread.
+// in quarantine is hashed, a piece at a time. Not for: who sent it (crash_budget.hpp). One thread.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 
-#include "base/bytes.hpp"
-#include "broker/slabs.hpp"
+#include "broker/content.hpp"
 #include "shm/layout.hpp"
 
 namespace sonogate::broker {
 
-// What a job works on, known again: its size, and a keyed hash of its first 64 MiB, so that even
-// the largest upload costs the broker's one thread some ten milliseconds.
-struct Content {
-    std::uint64_t bytes = 0;
-    std::uint64_t hash = 0;
-    friend bool operator==(const Content&, const Content&) = default;
-};
-
 class Quarantine {
   public:
     static constexpr std::size_t most_contents = 1024;
-    static constexpr std::uint64_t most_hashed_bytes = 64U << 20U;
     static constexpr unsigned deaths_to_hold = 2;
 
     Quarantine();
@@ -37,15 +28,20 @@ class Quarantine {
     // 0 = nothing is held.
     void set_time(std::uint64_t ns) noexcept { time_ns_ = ns; }
 
-    // The content of a job whose upload is that; none where there is no upload, or it cannot be
-    // read.
-    std::optional<Content> content_of(const shm::Submission& submission, const Slab* slab) const;
+    // Reads the content of a job whose upload is that.
+    ContentReader reader(const shm::Submission& submission,
+                         std::shared_ptr<const Slab> slab) const {
+        return {key_, submission.audio_bytes, std::move(slab)};
+    }
 
     // So many workers died of it. The oldest entries make room.
     void note_deaths(const Content& content, unsigned deaths, std::uint64_t now_ns);
 
-    // True where that job must not reach a worker.
-    bool holds(const shm::Submission& submission, const Slab* slab, std::uint64_t now_ns);
+    // True where content of that size is held, so that it is worth to read an upload.
+    bool holds_any_of(std::uint64_t bytes, std::uint64_t now_ns) const;
+
+    // True where a job of that content must not reach a worker.
+    bool holds(const std::optional<Content>& content, std::uint64_t now_ns) const;
 
     // Changes whenever content is put in: who asked before asks again. 0: nothing was, ever.
     std::uint64_t stamp() const noexcept { return stamp_; }
@@ -67,7 +63,7 @@ class Quarantine {
     }
     void make_room(std::uint64_t now_ns);
 
-    std::array<std::uint64_t, 4> key_{};  // random: nobody can make two contents meet
+    ContentKey key_{};  // random: nobody can make two contents meet
     std::uint64_t time_ns_ = 0;
     std::uint64_t stamp_ = 0;
     std::unordered_map<Content, Entry, ContentHash> entries_;

@@ -18,6 +18,8 @@ extern "C" {
 
 using namespace sonogate;
 using broker::Blame;
+using broker::Content;
+using broker::ContentReader;
 using broker::CrashBudget;
 using broker::Quarantine;
 
@@ -30,13 +32,13 @@ constexpr int forbidden_call = SIGSYS;
 constexpr int failed = 1 << 8;  // exit status 1, as waitpid(2) has it
 
 // A cold slab with that upload, as nginx announces it.
-broker::Slab slab_of(std::string_view upload) {
+std::shared_ptr<broker::Slab> slab_of(std::string_view upload) {
     auto segment = shm::OwnedSegment::create("test-slab", shm::slab_audio_offset + upload.size());
     assert_true(static_cast<bool>(segment));
     std::memcpy(segment->data() + shm::slab_audio_offset, upload.data(), upload.size());
-    broker::Slab slab;
-    slab.bytes = segment->size();
-    slab.fd = UniqueFd(::dup(segment->fd()));
+    auto slab = std::make_shared<broker::Slab>();
+    slab->bytes = segment->size();
+    slab->fd = UniqueFd(::dup(segment->fd()));
     return slab;
 }
 
@@ -48,10 +50,17 @@ shm::Submission job_of(std::string_view upload) {
 
 struct Upload {
     explicit Upload(std::string_view bytes) : slab(slab_of(bytes)), job(job_of(bytes)) {}
-    bool held(Quarantine& quarantine, std::uint64_t at_ns = now_ns()) const {
-        return quarantine.holds(job, &slab, at_ns);
+    std::optional<Content> content(const Quarantine& quarantine) const {
+        auto reader = quarantine.reader(job, slab);
+        while (!reader.step()) {
+        }
+        return reader.content();
     }
-    broker::Slab slab;
+    bool held(const Quarantine& quarantine, std::uint64_t at_ns = now_ns()) const {
+        return quarantine.holds_any_of(job.audio_bytes, at_ns) &&
+               quarantine.holds(content(quarantine), at_ns);
+    }
+    std::shared_ptr<broker::Slab> slab;
     shm::Submission job;
 };
 
@@ -69,7 +78,7 @@ void content_that_killed_two_is_held_for_its_time(void**) {
     const Upload same_size("RIFF dab");
     const Upload other("RIFF something else");
     const std::uint64_t now = now_ns();
-    const auto content = quarantine.content_of(bad.job, &bad.slab);
+    const auto content = bad.content(quarantine);
     assert_true(content.has_value());
     quarantine.note_deaths(*content, 1, now);
     assert_false(bad.held(quarantine, now));
@@ -89,13 +98,14 @@ void content_that_killed_two_is_held_for_its_time(void**) {
 void a_quarantine_that_is_off_holds_nothing(void**) {
     Quarantine quarantine;
     const Upload bad("RIFF bad");
-    quarantine.note_deaths(*quarantine.content_of(bad.job, &bad.slab), 2, now_ns());
+    quarantine.note_deaths(*bad.content(quarantine), 2, now_ns());
     assert_false(bad.held(quarantine));
 }
 
 void a_job_without_an_upload_has_no_content(void**) {
-    const Quarantine quarantine;
-    assert_false(quarantine.content_of({}, nullptr).has_value());
+    auto reader = Quarantine().reader({}, nullptr);
+    assert_true(reader.step());
+    assert_false(reader.content().has_value());
 }
 
 void the_quarantine_is_bounded_and_forgets_the_oldest(void**) {
@@ -113,7 +123,7 @@ void only_faults_count_against_the_first_job(void**) {
          {std::pair(crashed, true), std::pair(forbidden_call, true), std::pair(failed, true),
           std::pair(killed, false), std::pair(0, false)}) {
         Blame blame = made();
-        const Blame::Suspect suspect{blame.quarantine().content_of(bad.job, &bad.slab), 7};
+        const Blame::Suspect suspect = blame.suspect_of(bad.job, bad.slab);
         // The status comes after the channel's end, or before it.
         blame.suspect(1, suspect, std::nullopt);
         assert_int_equal(blame.convictions(), 0);
@@ -128,9 +138,47 @@ void only_faults_count_against_the_first_job(void**) {
 void the_second_worker_of_a_job_settles_it(void**) {
     const Upload bad("RIFF bad");
     Blame blame = made();
-    blame.convict({blame.quarantine().content_of(bad.job, &bad.slab), 7},
-                  Quarantine::deaths_to_hold);
+    blame.convict(blame.suspect_of(bad.job, bad.slab), Quarantine::deaths_to_hold);
     assert_true(bad.held(blame.quarantine()));
+}
+
+// A byte of the last piece is told apart too: who could leave one out would have another's file put
+// away in place of his own.
+void a_large_upload_is_read_piece_by_piece_to_its_end(void**) {
+    std::string bytes(Blame::small_bytes + 2 * ContentReader::piece_bytes + 12'345, 'x');
+    const Upload bad(bytes);
+    bytes.back() = 'y';
+    const Upload innocent(bytes);
+    Blame blame = made();
+    const Blame::Suspect suspect = blame.suspect_of(bad.job, bad.slab);
+    blame.convict(suspect, 1);
+    blame.convict(suspect, 1);
+    for (auto pieces = bad.job.audio_bytes / ContentReader::piece_bytes + 1; pieces != 0;
+         --pieces) {
+        assert_true(blame.reads());
+        assert_int_equal(blame.quarantine().held(now_ns()), 0);
+        assert_true(blame.work());
+    }
+    assert_false(blame.reads() || blame.work());
+    assert_true(bad.held(blame.quarantine()));
+    assert_false(innocent.held(blame.quarantine()));
+    assert_int_equal(blame.convictions(), 2);
+}
+
+void more_large_uploads_than_are_read_at_a_time_count_against_their_senders(void**) {
+    const Upload bad(std::string(Blame::small_bytes + 1, 'x'));
+    Blame blame = made();
+    for (std::size_t i = 0; i < Blame::most_readings; ++i) {
+        assert_true(blame.suspect_of(bad.job, bad.slab).content != nullptr);
+    }
+    const Blame::Suspect beyond = blame.suspect_of(bad.job, bad.slab);
+    assert_true(beyond.content == nullptr);
+    blame.convict(beyond, Quarantine::deaths_to_hold);
+    while (blame.work()) {
+    }
+    assert_int_equal(blame.convictions(), 1);
+    assert_int_equal(blame.quarantine().held(now_ns()), 0);
+    assert_true(blame.suspect_of(bad.job, bad.slab).content != nullptr);
 }
 
 void an_identity_runs_out_of_crashes_and_gets_them_back(void**) {
@@ -176,6 +224,8 @@ int main() {
         cmocka_unit_test(the_quarantine_is_bounded_and_forgets_the_oldest),
         cmocka_unit_test(only_faults_count_against_the_first_job),
         cmocka_unit_test(the_second_worker_of_a_job_settles_it),
+        cmocka_unit_test(a_large_upload_is_read_piece_by_piece_to_its_end),
+        cmocka_unit_test(more_large_uploads_than_are_read_at_a_time_count_against_their_senders),
         cmocka_unit_test(an_identity_runs_out_of_crashes_and_gets_them_back),
         cmocka_unit_test(the_budget_is_bounded),
     };

@@ -136,6 +136,28 @@ void what_makes_a_job_long_follows_format_and_endpoint(void**) {
     assert_true(estimate.short_ksamples(Endpoint::analyze, absurd.format) >= 1);
 }
 
+// What ten lies make of it is a worker's patience for each long job that it lets in, and is made up
+// for by honest ones.
+void a_lie_makes_long_jobs_short_for_a_while_and_for_little(void**) {
+    const shm::AudioFacts mp3{.format = shm::AudioFormat::mp3,
+                              .channels = 2,
+                              .sample_rate_hz = 44100,
+                              .duration_ms = 60'000};
+    broker::Estimate estimate;
+    const auto learn = [&](std::uint64_t took_us, int times) {
+        for (int i = 0; i < times; ++i) {
+            estimate.learn(shm::Endpoint::analyze, 1U << 20U, mp3, 60ULL * 44100, took_us);
+        }
+    };
+    learn(10'000, 20);
+    learn(1, 10);
+    assert_true(estimate.of(shm::Endpoint::analyze, mp3) < 1'000);
+    assert_int_equal(estimate.short_job(shm::Endpoint::analyze).cpu_us,
+                     broker::Estimate::patience_us);
+    learn(10'000, 300);
+    assert_true(estimate.of(shm::Endpoint::analyze, mp3) > 9'000);
+}
+
 void a_result_slot_is_given_back_once_and_by_who_has_it(void**) {
     broker::ResultSlots slots;
     const auto lease = slots.lease(100);
@@ -172,6 +194,7 @@ int main() {
         cmocka_unit_test(in_a_full_queue_the_last_of_the_largest_gives_way),
         cmocka_unit_test(the_wait_is_what_goes_before_divided_by_who_serves),
         cmocka_unit_test(an_estimate_follows_what_was_seen),
+        cmocka_unit_test(a_lie_makes_long_jobs_short_for_a_while_and_for_little),
         cmocka_unit_test(what_makes_a_job_long_follows_format_and_endpoint),
         cmocka_unit_test(a_result_slot_is_given_back_once_and_by_who_has_it),
         cmocka_unit_test(small_results_spill_into_large_slots_and_then_nowhere),

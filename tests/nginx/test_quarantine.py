@@ -59,6 +59,18 @@ def test_content_that_killed_two_workers_is_put_away(serve):
     assert metric(server, 'sonogate_jobs_total{endpoint="analyze",outcome="quarantined"}') == 1
 
 
+def test_a_large_upload_is_put_away_whole(serve):
+    """One that is read piece by piece, after the answer: a last byte that differs is another content."""
+    server = serve(pool="workers 1; quarantine 1h;", location="sonogate_max_body 64m;")
+    bad = wav(noise(160, 0.3))
+    assert len(bad) > 12 << 20
+    assert_problem(kill_its_workers(server, bad), 502, "worker-crashed")
+    good = bad[:-2] + bytes(b ^ 1 for b in bad[-2:])
+    wait_until(lambda: metric(server, "sonogate_quarantined_contents") == 1)
+    assert_problem(server.post("/v1/analyze?features=levels", data=bad, headers=FRESH), 422, "quarantined")
+    assert_job_answer(server.post("/v1/analyze?features=levels", data=good, headers=FRESH), "analyze")
+
+
 def test_it_is_put_away_for_a_time_only(serve):
     server = serve(pool="workers 1; quarantine 1s;", location="sonogate_max_body 64m;")
     bad = upload(1)
