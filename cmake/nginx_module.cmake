@@ -46,7 +46,7 @@ target_link_libraries(ngx_parts PUBLIC shm PRIVATE highwayhash sonogate_flags)
 target_compile_options(ngx_parts PRIVATE -fno-exceptions -fno-rtti -fvisibility=hidden)
 
 add_library(ngx_http_sonogate_module MODULE
-    ngx_module/abi.cpp ngx_module/caller_key.cpp ngx_module/concurrency.cpp ngx_module/conf.cpp ngx_module/cors.cpp ngx_module/filter.cpp
+    ngx_module/abi.cpp ngx_module/body_limit.cpp ngx_module/caller_key.cpp ngx_module/concurrency.cpp ngx_module/conf.cpp ngx_module/cors.cpp ngx_module/filter.cpp
     ngx_module/gate.cpp ngx_module/headers.cpp ngx_module/hosts.cpp ngx_module/keys.cpp ngx_module/limits.cpp ngx_module/link.cpp
     ngx_module/link_connect.cpp ngx_module/link_receive.cpp ngx_module/module.cpp ngx_module/modules.c
     ngx_module/pool_conf.cpp ngx_module/priority.cpp ngx_module/rate.cpp ngx_module/rate_conf.cpp ngx_module/refusal_log.cpp ngx_module/reply.cpp

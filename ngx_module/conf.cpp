@@ -140,10 +140,11 @@ char* resolve(ngx_conf_t* cf, LocConf& loc, bool max_body_is_default) noexcept {
     if (*loc.api == nullptr) {
         *loc.api = &loc;
     }
-    // nginx refuses by this before any phase of ours, and its default is 1m.
+    // nginx would refuse by its own before any phase of ours, and log it as an error: the gate
+    // looks at what is declared, body_limit at what is not.
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(
         ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
-    core->client_max_body_size = loc.max_body_bytes;
+    core->client_max_body_size = 0;
     return NGX_CONF_OK;
 }
 

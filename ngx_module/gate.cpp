@@ -107,8 +107,8 @@ ngx_int_t Request::check() noexcept {
     }
     const off_t length = r->headers_in.content_length_n;
     const bool length_known = length >= 0 && !r->headers_in.chunked;
-    // nginx has looked already, but not where a location has a name instead of a path.
-    if (length_known && length > conf->max_body_bytes) {
+    // Not of what was forgotten already: this is the error page of another location's 413.
+    if (length_known && length > conf->max_body_bytes && !r->discard_body) {
         return refuse(Failure{.code = Errc::body_too_large,
                               .limit = static_cast<std::uint64_t>(conf->max_body_bytes),
                               .value = static_cast<std::uint64_t>(length)});

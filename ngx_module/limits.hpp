@@ -2,7 +2,7 @@
 // it may come.
 //
 // For: the directives sonogate_max_audio, …, and what of them travels with a job. Not for:
-// sonogate_max_body, which conf.cpp merges with nginx's own.
+// sonogate_max_body (conf.cpp merges it, gate.cpp and body_limit.cpp refuse by it).
 #pragma once
 
 #include "ngx_module/ngx.hpp"

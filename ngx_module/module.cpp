@@ -13,6 +13,7 @@
 //   hosts, cors          for whom it is meant, and which pages may read the answer
 //   keys                 who asks, and what they may do; ACCESS
 //   upload               the body into a slab; multipart, content_type, query, filename help
+//   body_limit           … and no more of it than the location takes
 //   slab                 the memory that bodies are received into
 //   link, link_connect   the socket and the rings to the daemon; pending: jobs without an answer
 //   trace                the traceparent of a request
@@ -28,6 +29,7 @@
 #include "ngx_module/conf.hpp"
 
 #include "ngx_module/abi.hpp"
+#include "ngx_module/body_limit.hpp"
 #include "ngx_module/filter.hpp"
 #include "ngx_module/link.hpp"
 #include "ngx_module/refusal_log.hpp"
@@ -126,8 +128,13 @@ ngx_http_module_t gate_context = {
     nullptr,       nullptr,        create_loc_conf,  merge_loc_conf,
 };
 
+ngx_int_t install_all_filters(ngx_conf_t* cf) {
+    install_body_limit();
+    return install_filters(cf);
+}
+
 ngx_http_module_t filter_context = {
-    nullptr, install_filters, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+    nullptr, install_all_filters, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
 };
 
 }  // namespace

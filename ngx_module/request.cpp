@@ -307,6 +307,10 @@ ngx_int_t Request::refuse(const Failure& why, std::uint32_t wanted_retry_after_s
     }
     expect_spared_ = r->expect_tested == 0;
     r->expect_tested = 1;
+    if (why.code == Errc::body_too_large) {
+        // Forgotten at once, as nginx would: the location of an error_page may take even less.
+        (void)ngx_http_discard_request_body(r);
+    }
     if (why.code == Errc::upload_timeout) {
         // nginx closes the connection without an answer where it is given this status.
         r->connection->timedout = 0;

@@ -28,6 +28,9 @@ def server(tmp_path_factory):
         location=places(
             small="sonogate_max_body 100k;",
             page="sonogate_max_body 100k; error_page 413 /page;",
+            list="sonogate_max_body 100k; error_page 413 = /v1/tracks;",
+            copied="sonogate_max_body 100k; mirror /copy;",
+            closed="sonogate_max_body 100k; deny all;",
             long="sonogate_max_body 20m; sonogate_max_audio off;",
             bytes="sonogate_max_body 20m; sonogate_max_audio off; sonogate_max_decoded 1m;",
             least="sonogate_min_audio 1500ms;",
@@ -35,7 +38,7 @@ def server(tmp_path_factory):
             pace="sonogate_max_body 20m; sonogate_max_audio off; sonogate_body_timeout 1s;",
             rate="sonogate_min_receive_rate 1k after=1s;",
         )
-        + " } location = /page { return 200 taken-over;",
+        + " } location = /copy { internal; return 204; } location = /page { client_max_body_size 1k; return 200 taken-over;",
     )
     served.h2_base = f"http://127.0.0.1:{h2_port}"
     yield served.start()
@@ -108,6 +111,7 @@ def test_http_2_has_the_same_bounds(server, tmp_path, declared):
     assert ":status: 413" in told
     assert "/problems/body-too-large" in told
     assert "error_code=NO_ERROR" in told, "the client is to stop sending, and to read the answer"
+    assert "too large" not in server.error_log(), "a line that no level of ours lowers"
 
 
 def test_a_connection_is_usable_or_closed_after_a_refusal(server):
@@ -126,6 +130,26 @@ def test_an_error_page_of_the_location_takes_over(server):
     answer = server.post("/page" + PATH, data=bytes(200 * KIB))
     assert (answer.status_code, answer.text) == (413, "taken-over")
     assert server.post("/page" + PATH, data=iter([bytes(200 * KIB)])).text == "taken-over"
+    assert "tracks" in server.post("/list" + PATH, data=bytes(200 * KIB)).json()
+
+
+def test_who_is_refused_for_the_length_is_so_before_anything_is_asked(server):
+    assert_too_large(server.post("/closed" + PATH, data=bytes(100 * KIB + 1), headers=ORIGIN), 100 * KIB)
+    assert_problem(server.post("/closed" + PATH, data=bytes(100 * KIB)), 403, "forbidden")
+    assert_too_large(server.get("/small/health", data=bytes(100 * KIB + 1), headers=ORIGIN), 100 * KIB)
+
+
+@pytest.mark.parametrize("path", ["/small", "/copied"])
+def test_a_chunk_that_announces_too_much_is_not_waited_for(server, path):
+    """mirror reads the body before us: what it takes is bounded too."""
+    with RawConnection(server.port) as raw:
+        raw.head(path + PATH, Transfer_Encoding="chunked")
+        raw.chunk(bytes(90 * KIB))
+        raw.send(f"{20 * KIB:x}\r\nx".encode())
+        answer = raw.answer()
+        assert (answer.status_code, answer.json()["limit"]) == (413, 100 * KIB)
+        assert answer.headers["connection"] == "close"
+    assert_job_answer(server.post(path + PATH, data=iter([wav_of_size(100 * KIB)])), "analyze")
 
 
 # ---- sonogate_max_audio, sonogate_max_decoded, sonogate_min_audio

@@ -134,23 +134,43 @@ def test_the_level_is_the_operators(serve, level, errors_only):
     assert not refusals(server, "request unseen")
 
 
-def test_a_flood_of_refusals_is_summarised(serve):
-    server = serve(workers=1)
-    count = 300
+@pytest.fixture(scope="module")
+def one_worker(tmp_path_factory):
+    """Which writes all lines and all sums of the floods."""
+    served = Served(reachable_folder(tmp_path_factory, "floods"), workers=1, location="sonogate_max_body 10k; sonogate_log_level notice;")
+    yield served.start()
+    served.stop()
+
+
+FLOODS = {
+    "not-found": (404, lambda server: server.get("/v1/nothing")),
+    "body-too-large": (413, lambda server: server.post("/v1/analyze", data=bytes(11 << 10))),
+    "body-too-large, chunked": (413, lambda server: server.post("/v1/analyze", data=iter([bytes(11 << 10)]))),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_of_refusals_is_summarised(one_worker, name):
+    server, count, kind = one_worker, 300, name.partition(",")[0]
+    status, send = FLOODS[name]
+    before = len(server.error_log())
 
     def flood(_):
-        return [server.get("/v1/nothing").status_code for _ in range(count // 10)]
+        return [send(server).status_code for _ in range(count // 10)]
 
-    assert sum(all_at_once(flood, 10), []) == [404] * count
+    assert sum(all_at_once(flood, 10), []) == [status] * count
 
     def told():
-        lines = refusals(server, r"sonogate: request \S+: not-found")
-        left_out = [int(n) for line in server.error_log().splitlines() for n in re.findall(r"sonogate: (\d+) more refusals in a second: not-found", line)]
+        said = server.error_log()[before:].splitlines()
+        lines = [line for line in said if re.search(rf"sonogate: request \S+: {kind}", line)]
+        left_out = [int(n) for line in said for n in re.findall(rf"sonogate: (\d+) more refusals in a second: {kind}", line)]
         return len(lines) + sum(left_out) == count and (len(lines), left_out)
 
     lines, left_out = wait_until(told, 5)
     assert left_out
     assert lines <= 10 * (len(left_out) + 2), "more lines than a second may have"
     # Another kind has its own count.
-    assert server.post("/v1/analyze", data=b"text", headers={"X-Request-Id": "other-kind"}).status_code == 415
-    assert wait_until(lambda: refusals(server, "request other-kind: unsupported-format"))
+    assert server.post("/v1/analyze", data=b"text", headers={"X-Request-Id": f"other-{status}"}).status_code == 415
+    assert wait_until(lambda: refusals(server, f"request other-{status}: unsupported-format"))
+    # Nor has nginx lines of its own, at levels of its own.
+    assert not refusals(server, r"\[(warn|error)\]|intended to send too large")
