@@ -43,7 +43,7 @@ OVER_HTTP_2 = {
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory):
-    ports = {name: free_port() for name in ("mixed", "plain", "pages", "own", "h2", "h2-plain", "h2-pages", "tls")}
+    ports = {name: free_port() for name in ("mixed", "plain", "pages", "own", "h2", "h2-plain", "h2-pages", "tls", "shut", "closed")}
     pages = "error_page 413 /413.html; error_page 400 = /400.html; location ~ html { return 200 page; }"
     folder = reachable_folder(tmp_path_factory, "early")
     make_certificate(folder)
@@ -56,6 +56,9 @@ def gate(tmp_path_factory):
             server {{ listen 127.0.0.1:{ports["tls"]} ssl http2; ssl_certificate tls.crt; ssl_certificate_key tls.key; ssl_verify_client on;
                       ssl_client_certificate tls.crt; location / {{ sonogate_pass main; {CORS} }} }}
             server {{ listen 127.0.0.1:{ports["mixed"]}; location / {{ return 200 site; }} location /v1/ {{ sonogate_pass main; {CORS} }} }}
+            server {{ listen 127.0.0.1:{ports["shut"]}; {CORS} sonogate_security_headers api; return 503; location / {{ sonogate_pass main; }} }}
+            server {{ listen 127.0.0.1:{ports["closed"]}; {CORS} location / {{ sonogate_pass main; if ($request_method != OPTIONS) {{ return 503; }} }}
+                      location = /health {{ sonogate_pass main; }} }}
             server {{ listen 127.0.0.1:{ports["plain"]}; location / {{ return 200 site; }} }}
             server {{ listen 127.0.0.1:{ports["pages"]}; listen 127.0.0.1:{ports["h2-pages"]} http2; {pages} location / {{ return 404; }} client_max_body_size 100;
                       location /v1/ {{ sonogate_pass main; sonogate_max_body 100; {CORS}
@@ -187,6 +190,18 @@ def test_the_page_of_another_locations_413_is_none_of_ours(gate):
     answer = large(gate, "pages", "/upload")
     assert answer.content == b"page"
     assert not {"x-request-id", "vary", *SECURITY} & set(answer.headers)
+
+
+def test_what_a_server_returns_for_all_is_its_own_and_what_a_location_returns_is_the_apis(gate):
+    shut, closed = (ask(gate, name, HEAD + b"Host: x\r\n" + ORIGIN + b"\r\n") for name in ("shut", "closed"))
+    assert (shut.status_code, shut.headers["content-type"]) == (503, "text/html")
+    assert_readable(shut)
+    assert_readable(closed)
+    assert_early_problem(closed, 503)
+    preflight = ask(gate, "closed", b"OPTIONS /v1/analyze HTTP/1.1\r\nHost: x\r\nAccess-Control-Request-Method: POST\r\n" + ORIGIN + b"\r\n")
+    assert preflight.status_code == 204
+    assert_readable(preflight)
+    assert ask(gate, "closed", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").status_code == 200
 
 
 def test_a_server_may_say_what_it_has_without_the_api(gate):

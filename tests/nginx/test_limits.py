@@ -8,6 +8,7 @@ import time
 import numpy
 import pytest
 
+import http2
 from contract import assert_job_answer, assert_problem
 from metrics import scrape
 from raw_http import RawConnection
@@ -37,10 +38,11 @@ def server(tmp_path_factory):
             some="sonogate_formats flac ogg; sonogate_max_audio off;",
             pace="sonogate_max_body 20m; sonogate_max_audio off; sonogate_body_timeout 1s;",
             rate="sonogate_min_receive_rate 1k after=1s;",
+            stalled="client_body_timeout 1s;",
         )
         + " } location = /copy { internal; return 204; } location = /page { client_max_body_size 1k; return 200 taken-over;",
     )
-    served.h2_base = f"http://127.0.0.1:{h2_port}"
+    served.h2_port, served.h2_base = h2_port, f"http://127.0.0.1:{h2_port}"
     yield served.start()
     served.stop()
 
@@ -261,6 +263,17 @@ def test_a_body_that_never_begins_is_408_too(server):
         raw.head("/pace" + PATH, Content_Length=1000)
         assert raw.answer().status_code == 408
     assert_job_answer(server.post("/pace" + PATH, data=wav_of_size(10 << 20)), "analyze")
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("path", ["/pace", "/stalled"])
+def test_over_http_2_it_is_408_with_the_same_body(server, path, declared):
+    head = [(":method", "POST"), (":scheme", "http"), (":path", path + PATH), (":authority", "x"), ("origin", "https://app.example.com")]
+    answer = http2.exchange(server.h2_port, head + [("content-length", "1000")] * declared, b"RIFF", timeout_s=10, ends=False)
+    problem = answer.json()
+    assert (answer.status_code, answer.headers["content-type"], problem["type"]) == (408, "application/problem+json", "/problems/upload-timeout")
+    assert answer.headers["x-request-id"] == problem["request_id"]
+    assert answer.headers["access-control-allow-origin"] == "*"
 
 
 def test_waiting_for_memory_is_not_the_senders_fault(serve):

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import re
+import threading
 import time
 
 import httpx
@@ -89,7 +90,7 @@ def shared(tmp_path_factory):
             location /kept-out { rewrite ^/kept-out(/.*)$ $1 break; sonogate_pass main; deny all; sonogate_max_body 4m; sonogate_rate zone=z 1m/h; }
             location /legacy { rewrite ^/legacy(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 3r/4h 100r/d; sonogate_rate_headers legacy; }
             location /silent { rewrite ^/silent(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/6h; sonogate_rate_headers off; }
-            location /small { rewrite ^/small(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=small 10r/m; }
+            location /small { rewrite ^/small(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=small 10r/14h; }
             location /text { rewrite ^/text(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=text 1r/h; }
             location /realip { rewrite ^/realip(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=address 2r/7h; }
             location /who { rewrite ^/who(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=who 2r/7h; }
@@ -98,7 +99,9 @@ def shared(tmp_path_factory):
             location /page-api { rewrite ^/page-api(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 1r/9h; error_page 429 = /v1/tracks; }
             location = /slow-down.txt { internal; return 200 "slow down"; }
             location /inner { internal; rewrite ^/inner(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 3r/10h; }
-            location /redirect { sonogate_rate zone=z 3r/10h; rewrite ^/redirect(/.*)$ /inner$1 last; }
+            location /redirect { rewrite ^/redirect(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 3r/10h; try_files /nope /inner$uri?$args; }
+            location /turned { rewrite ^/turned(/.*)$ $1 break; sonogate_pass main; sonogate_rate zone=z 3r/10h; deny all; error_page 403 = /inner/v1/tracks; }
+            location /rewritten { sonogate_pass main; sonogate_rate zone=z 3r/10h; rewrite ^/rewritten(/.*)$ /inner$1 last; }
             location /mirror { rewrite ^/mirror(/.*)$ $1 break; mirror /copy; sonogate_pass main; sonogate_rate zone=z 3r/11h; }
             location = /copy { internal; rewrite ^ /v1/analyze break; sonogate_pass main; sonogate_rate zone=z 3r/11h; }
             location /cors { rewrite ^/cors(/.*)$ $1 break; sonogate_pass main; sonogate_cors https://app.example.com; sonogate_rate zone=z 1r/13h; }
@@ -350,8 +353,10 @@ def test_what_is_refused_later_is_charged(shared):
 # ---- once a request
 
 
-def test_an_internal_redirect_charges_once(shared):
-    assert statuses(shared, 4, key="redirect", path="/redirect" + QUICK) == [200, 200, 200, 429]
+@pytest.mark.parametrize("path", ["/redirect", "/turned", "/rewritten"])
+def test_an_internal_redirect_charges_once(shared, path):
+    """try_files and error_page send on what has been charged, a rewrite what has not; each time the same window is met again."""
+    assert statuses(shared, 4, key="redirect" + path, path=path + QUICK) == [200, 200, 200, 429]
 
 
 def test_an_error_page_takes_the_refusal_over_and_charges_nothing(shared):
@@ -440,16 +445,30 @@ def test_the_older_headers_and_none(shared):
 
 
 def test_ten_thousand_keys_in_a_small_zone_and_none_gets_off(shared):
-    path = "/small" + QUICK
-    assert statuses(shared, 11, key="greedy", path=path)[-1] == 429
-    def hundred(i):
+    def each(keys):
         with requests.Session() as session:
-            return [session.get(f"{shared.base}/small/v1/tracks", headers={"X-Key": f"{i}-{k}"}, timeout=30).status_code for k in range(100)]
+            return [session.get(f"{shared.base}/small/v1/tracks", headers={"X-Key": key}, timeout=30).status_code for key in keys]
+
+    used_up = [f"greedy-{n}" for n in range(20)]
+    assert each(used_up * 11) == [200] * 200 + [429] * 20  # nothing comes back within an hour
+    flooding = threading.Event()
+
+    def ask_on():
+        again = []
+        while flooding.is_set():
+            again += each(used_up)
+        return again
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        answers = [status for part in pool.map(hundred, range(100)) for status in part]
+        flooding.set()
+        during = pool.submit(ask_on)
+        answers = [status for part in pool.map(lambda i: each(f"{i}-{k}" for k in range(100)), range(100)) for status in part]
+        flooding.clear()
+        again = during.result()
     assert set(answers) <= {200, 429} and answers.count(200) > 9_000
-    assert statuses(shared, 30, key="greedy-2", path=path).count(200) <= 11
+    assert len(again) >= len(used_up) and set(again) == {429}
+    assert set(each(used_up)) == {429}
+    assert each(["late"] * 30).count(200) <= 10
 
 
 def test_two_workers_that_race_on_one_key_never_admit_more(serve):

@@ -24,6 +24,8 @@ def closed(name, settings, before=""):
     return virtual(name, f"{before} location @next {{ sonogate_pass main; {settings} }}", f"sonogate_catalog write open; {BASIC} error_page 401 = @next;")
 
 
+PLAIN = "sonogate_pass main; sonogate_max_audio 2s; sonogate_cors https://app.example.com; sonogate_rate zone=next 100r/h;"
+
 SERVERS = (
     "sonogate_rate_zone next:1m key=$http_x_client;"
     + closed("read", "sonogate_catalog read;")
@@ -38,6 +40,8 @@ SERVERS = (
     + virtual("counted", f"location /closed/ {{ rewrite ^/closed(/.*)$ $1 break; sonogate_pass main; sonogate_concurrency 1 key=x; {BASIC} }}", "sonogate_concurrency 1 key=x;")
     + virtual("elsewhere", f"location /closed/ {{ rewrite ^/closed(/.*)$ $1 break; sonogate_pass main; sonogate_concurrency 1 key=x; {BASIC} error_page 401 = @slow; }}"
               " location @slow { proxy_pass http://127.0.0.1:8080; proxy_set_header Host page; }", "sonogate_concurrency 1 key=x;")
+    + f"""server {{ listen 127.0.0.1:8080; server_name plain; root /nowhere; location / {{ try_files $uri @api; }} location @api {{ {PLAIN} }}
+              location /v1/tracks {{ try_files $uri /ours; }} location = /ours {{ internal; rewrite ^ /v1/tracks break; {PLAIN} }} }}\n"""
     + "server { listen 127.0.0.1:8080; server_name page; location / { return 200 page; } }\n"
 )  # fmt: skip
 
@@ -64,6 +68,31 @@ def test_the_settings_of_the_location_that_answers_are_in_force(gate, body):
     assert ask(gate, "write", "/v1/tracks", body).status_code in (200, 201)
     assert gate.get("/v1/tracks").status_code == 200
     assert [ask(gate, "rated", body=body, **{"X-Client": body}).status_code for _ in range(3)] == [200, 429, 429]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_name_has_the_api_with_limits_and_headers(gate, body):
+    """try_files leads to it with the path that was asked for."""
+    page = {"Origin": "https://app.example.com", "X-Client": "plain " + body}
+    answer = ask(gate, "plain", "/v1/fingerprint", "small" if body == "with a ticket" else body, **page)
+    assert_job_answer(answer, "fingerprint")
+    long = ask(gate, "plain", "/v1/analyze", "with a ticket", **page)
+    assert_problem(long, 413, "audio-too-long")
+    unknown = ask(gate, "plain", "/v1/nothing", body, **page)
+    assert_problem(unknown, 404, "not-found")
+    for answered in (answer, long, unknown):
+        assert answered.headers["Access-Control-Allow-Origin"] == page["Origin"]
+        assert (answered.headers["Vary"], answered.headers["X-Frame-Options"]) == ("Origin", "DENY")
+    assert long.headers["RateLimit"].startswith('"h";r=98;')
+    preflight = requests.options(gate.base + "/v1/analyze", headers={"Host": "plain", "Access-Control-Request-Method": "POST"} | page, timeout=20)
+    assert (preflight.status_code, preflight.headers["Access-Control-Allow-Methods"]) == (204, "POST")
+
+
+def test_try_files_leads_to_a_path_of_ours(gate):
+    answer = requests.get(gate.base + "/v1/tracks", headers={"Host": "plain", "X-Client": "tried"}, timeout=20)
+    assert answer.status_code == 200 and "tracks" in strict_json(answer)
+    assert answer.headers["RateLimit"].startswith('"h";r=99;')
+    assert_problem(requests.post(gate.base + "/v1/tracks", data=SMALL, headers={"Host": "plain"}, timeout=20), 403, "forbidden")
 
 
 @pytest.mark.parametrize("body", BODIES)
