@@ -110,7 +110,8 @@ class Pool {
     // Children that were taken out and live still.
     std::size_t departed() const noexcept { return departed_.count(); }
 
-    // Tells the log what a child that has just said hello is confined by: once, and where it differs.
+    // Tells the log what a child that has just said hello is confined by: once, and where it
+    // differs.
     void note_sandbox(const Child& child);
     // And, once a child, which call its filter refused it.
     static void note_refusal(Child& child);
@@ -151,7 +152,7 @@ class Pool {
     std::uint32_t worker_jobs_ = 1;
     std::uint64_t recycled_ = 0;
     std::uint64_t filter_kills_ = 0;
-    std::uint64_t refused_calls_ = 0;  // by those that are gone
+    std::uint64_t refused_calls_ = 0;                            // by those that are gone
     std::optional<std::uint32_t> told_worker_, told_librarian_;  // confinement, in the log
 };
 
