@@ -37,6 +37,7 @@ class ContentReader {
     bool step();
 
     bool is_done() const noexcept { return done_bytes_ == bytes_; }
+    // Whether that is where it reads; nowhere any more once it is done.
     bool is_of(const Slab* slab) const noexcept { return slab_.get() == slab; }
 
     // Once it is done; none where there is no upload, or it could not be read.

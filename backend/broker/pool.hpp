@@ -107,8 +107,6 @@ class Pool {
     std::uint32_t workers_ready() const;
     std::uint32_t workers_wanted() const noexcept { return 2 * wanted_; }
     std::uint64_t deaths() const noexcept { return deaths_; }
-    // Children that were taken out and live still.
-    std::size_t departed() const noexcept { return departed_.count(); }
 
     // Tells the log what a child that has just said hello is confined by: once, and where it
     // differs.

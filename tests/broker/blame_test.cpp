@@ -160,6 +160,7 @@ void a_large_upload_is_read_piece_by_piece_to_its_end(void**) {
         assert_true(blame.work());
     }
     assert_false(blame.reads() || blame.work());
+    assert_int_equal(bad.slab.use_count(), 1);  // the verdict alone is kept
     assert_true(bad.held(blame.quarantine()));
     assert_false(innocent.held(blame.quarantine()));
     assert_int_equal(blame.convictions(), 2);
