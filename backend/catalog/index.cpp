@@ -238,6 +238,8 @@ void Index::merge_segments() {
         all.reserve(before.size() + last.size());
         before.append_to(all);
         last.append_to(all);
+        std::inplace_merge(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(before.size()),
+                           all.end());
         std::erase_if(all, [this](const Posting& p) { return !is_live(p.place); });
         segments_.pop_back();
         segments_.back() = std::make_shared<const Segment>(std::move(all));

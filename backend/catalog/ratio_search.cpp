@@ -4,8 +4,8 @@
 // clip are scaled by each ratio of a grid and asked with few pairs; the offsets with most votes of
 // all ratios are fitted, which makes their ratios exact, and judged.
 //
-// Cost: some sixty ratios. Where lists are long a part of the budget of each is spent first, which
-// finds nine of ten; the rest only where that finds nothing.
+// Cost: some sixty ratios. Where lists are long a quarter of the budget of each is spent first, and
+// all of it only where that finds nothing.
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -123,14 +123,14 @@ std::vector<Ratio> Searcher::find_ratios(Work& work, std::span<const Peak> stret
         (stretch.back().time - stretch.front().time) * fingerprint::seconds_per_time_unit + 0.5;
     const std::vector<Peak> few =
         strongest(stretch, static_cast<std::size_t>(seconds * ratio_peaks_per_s));
-    work.depth = Depth::part;
+    work.depth = Depth::first;
     work.left_out = false;
     std::vector<Match> found = try_ratios(work, few);
     if (found.empty() && work.left_out) {
-        work.depth = Depth::whole;
+        work.depth = Depth::most;
         found = try_ratios(work, few);
     }
-    work.depth = work.options.multi ? Depth::whole : Depth::part;
+    work.depth = work.options.multi ? Depth::most : Depth::first;
     work.sure.insert(work.sure.end(), found.begin(), found.end());
     std::sort(found.begin(), found.end(), [](const Match& a, const Match& b) {
         return a.alignment.evidence > b.alignment.evidence;
@@ -155,7 +155,7 @@ std::vector<Match> Searcher::try_ratios(Work& work, std::span<const Peak> few) {
         const auto queries =
             fingerprint::clip_queries(fingerprint::at_ratio(few, ratio), ratio_fan_out);
         for (const Candidate& c :
-             count(work, queries.queries, candidates_per_ratio, work.options.budget.ratio_hits)) {
+             count(work, queries.queries, candidates_per_ratio, work.options.budget.ratio)) {
             nominees.push_back({c, ratio});
         }
     }

@@ -16,8 +16,8 @@
 //
 // Cost: about 3 look-ups a pair and 2000 pairs a second of clip. Postings grow with the catalog, so
 // a search has a budget of them (votes.hpp chooses what is asked: clear peaks and rare keys first).
-// Where that does not reach for everything, an eighth of it is tried first: that finds all but the
-// noisiest, and costs 10 ms at 10,000 tracks. The same holds for each ratio (ratio_search.cpp).
+// Where that does not reach for everything, a small part of it is tried first: that finds all but
+// the noisiest, and costs 8 ms at 100,000 tracks. The same holds for each ratio (ratio_search.cpp).
 #include "catalog/search.hpp"
 
 #include <algorithm>
@@ -132,10 +132,10 @@ SearchResult Searcher::search(const Index& index, const Fingerprint& clip,
                         static_cast<double>(index.live_tracks()) * clip_columns,
               .sure = {}};
     judge_expected(work);
-    work.depth = options.multi ? Depth::whole : Depth::part;
+    work.depth = options.multi ? Depth::most : Depth::first;
     search_at(work, Ratio{}, plain_trials, queries.queries);
     if (work.sure.empty() && work.left_out) {
-        work.depth = Depth::whole;
+        work.depth = Depth::most;
         search_at(work, Ratio{}, plain_trials, queries.queries);
     }
     if (work.sure.empty() || options.multi) {
@@ -151,13 +151,12 @@ SearchResult Searcher::search(const Index& index, const Fingerprint& clip,
 
 // The offsets with most votes, of as many queries as the budget has room for.
 std::vector<Candidate> Searcher::count(Work& work, std::span<const Query> queries, std::size_t most,
-                                       std::size_t budget_hits) {
+                                       Budget::Hits budget) {
     votes_.prepare(work.index, queries);
-    const bool is_part =
-        work.depth == Depth::part && votes_.hits() > static_cast<double>(budget_hits);
-    work.left_out = work.left_out || is_part;
-    return votes_.count(work.index, most,
-                        is_part ? budget_hits / work.options.budget.part : budget_hits);
+    const bool is_first =
+        work.depth == Depth::first && votes_.hits() > static_cast<double>(budget.most);
+    work.left_out = work.left_out || is_first;
+    return votes_.count(work.index, most, is_first ? budget.first : budget.most);
 }
 
 // All stretches of the clip, scaled by one ratio.
@@ -169,8 +168,7 @@ void Searcher::search_at(Work& work, Ratio ratio, double trials, std::span<const
             std::find_if(queries.begin(), queries.end(),
                          [last_column](const Query& q) { return q.column > last_column; });
         const auto stretch = queries.first(static_cast<std::size_t>(end - queries.begin()));
-        const auto best =
-            count(work, stretch, candidates_per_stretch, work.options.budget.stretch_hits);
+        const auto best = count(work, stretch, candidates_per_stretch, work.options.budget.stretch);
         candidates.insert(candidates.end(), best.begin(), best.end());
         queries = queries.subspan(stretch.size());
     }

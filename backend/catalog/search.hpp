@@ -23,12 +23,15 @@ struct Hypothesis {
     fingerprint::Fit fit;     // from the clip's clock to the track's
 };
 
-// About how many postings a search looks at, whatever the catalog's size. Where there are more, a
-// first search looks at a part of so many only, and what it finds is enough.
+// About how many postings a search looks at, whatever the catalog's size. Where there are more than
+// `most`, the search looks at the `first` of them, and what it finds is enough; else at `most`.
 struct Budget {
-    std::size_t stretch_hits = 1'000'000;  // of 20 s of the plain clip
-    std::size_t ratio_hits = 100'000;      // of each ratio that is tried
-    std::size_t part = 8;
+    struct Hits {
+        std::size_t first = 0;
+        std::size_t most = 0;
+    };
+    Hits stretch = {200'000, 3'000'000};  // of 20 s of the plain clip
+    Hits ratio = {60'000, 250'000};       // of each ratio that is tried
 };
 
 struct SearchOptions {
@@ -77,8 +80,8 @@ class Searcher {
   private:
     using Clip = fingerprint::Fingerprint;
 
-    // What is looked at where there is more than the budget allows: a part of it, or all.
-    enum class Depth : std::uint8_t { part, whole };
+    // How much of the budget is spent where it does not reach for everything.
+    enum class Depth : std::uint8_t { first, most };
 
     // What a search works on; passes add to `sure`.
     struct Work {
@@ -87,13 +90,13 @@ class Searcher {
         const SearchOptions& options;
         double places = 1;       // (track, offset) that could be tried
         bool nominated = false;  // there was at least one candidate
-        Depth depth = Depth::part;
+        Depth depth = Depth::first;
         bool left_out = false;  // postings, at that depth
         std::vector<Match> sure;
     };
 
     std::vector<Candidate> count(Work& work, std::span<const fingerprint::Query> queries,
-                                 std::size_t most, std::size_t budget_hits);
+                                 std::size_t most, Budget::Hits budget);
     void search_at(Work& work, fingerprint::Ratio ratio, double trials,
                    std::span<const fingerprint::Query> queries);
     static void judge_expected(Work& work);

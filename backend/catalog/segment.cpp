@@ -24,7 +24,9 @@ unsigned low_bits_for(std::size_t postings) noexcept {
 }
 
 Segment::Segment(std::vector<Posting> postings) : low_bits_(low_bits_for(postings.size())) {
-    std::sort(postings.begin(), postings.end());
+    if (!std::is_sorted(postings.begin(), postings.end())) {  // they are where segments merge
+        std::sort(postings.begin(), postings.end());
+    }
     const std::size_t entries = std::size_t{1} << (fingerprint::key_bits - low_bits_);
     directory_.assign(entries + 1, 0);
     places_.reserve(postings.size());

@@ -31,7 +31,7 @@ class Votes {
 
     // The `most` offsets that most pairs agree on, most first. Where there are more postings than
     // `most_hits`, only those queries are asked that promise most for what they cost: about so many
-    // postings bound time and memory (12 bytes each), whatever the catalog's size.
+    // postings bound time and memory (16 bytes each), whatever the catalog's size.
     std::vector<Candidate> count(const Index& index, std::size_t most, std::size_t most_hits);
     // How many postings all counts looked at.
     std::uint64_t looked_at() const noexcept { return looked_at_; }

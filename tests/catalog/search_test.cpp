@@ -140,7 +140,7 @@ void silence_noise_tones_chords_and_unknown_music_are_refused(void**) {
 }
 
 // As if the catalog were a thousand times as large: the budget is a small part of all postings.
-constexpr catalog::Budget scarce{.stretch_hits = 400, .ratio_hits = 120, .part = 4};
+constexpr catalog::Budget scarce{.stretch = {100, 400}, .ratio = {30, 120}};
 
 void a_scarce_budget_finds_clips_at_any_speed_and_is_kept(void**) {
     const auto index = catalog_of_twelve();
@@ -154,8 +154,8 @@ void a_scarce_budget_finds_clips_at_any_speed_and_is_kept(void**) {
         assert_int_equal(few.matches[0].row, row);
         assert_true(few.matches[0].alignment.evidence > 0.9 * all.matches[0].alignment.evidence);
         // Both depths of the plain clip, of the grid, and of the ratio that it found.
-        assert_true(few.postings < 3 * scarce.stretch_hits +
-                                       2 * scarce.ratio_hits * fingerprint::ratio_grid().size());
+        assert_true(few.postings < 3 * scarce.stretch.most +
+                                       2 * scarce.ratio.most * fingerprint::ratio_grid().size());
         assert_true(few.postings < all.postings / 3);
         ++row;
     }
