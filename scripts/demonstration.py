@@ -255,10 +255,11 @@ def main():
     return 0
 
 
-try:
-    sys.exit(main())
-except DemoError as failure:
-    print(f"\ndemo: {failure}", file=sys.stderr)
-    sys.exit(1)
-except KeyboardInterrupt:
-    sys.exit(130)
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except DemoError as failure:
+        print(f"\ndemo: {failure}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
