@@ -192,9 +192,8 @@ bool asked_for_api(const ngx_http_request_t* r) noexcept {
 }
 
 // The request of an answer. Some errors come before any phase of ours: those without a location,
-// nginx's own 413, what a location `return`s. Where a page took one over, nothing tells which
-// location it was but the path. The first of ours in the server speaks for the API then.
-// Null: nothing of ours.
+// what a location `return`s. Where a page took one over, nothing tells which location it was but
+// the path. The first of ours in the server speaks for the API then. Null: nothing of ours.
 Request* request_of_answer(ngx_http_request_t* r) noexcept {
     LocConf& here = *loc_conf_of(r);
     Request* known = Request::find(r);

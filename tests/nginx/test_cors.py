@@ -261,7 +261,7 @@ def test_an_error_page_is_as_readable_as_what_it_stands_for(gate):
     assert_readable(answer)
 
 
-def test_the_error_page_of_nginxs_own_413_is_readable_too(gate):
+def test_the_error_page_of_a_413_is_readable_too(gate):
     answer = ask(gate, "large")
     assert (answer.status_code, answer.text) == (413, "large")
     assert_readable(answer)

@@ -1,4 +1,4 @@
-"""What nginx refuses before any phase of ours: without a location, or its own 413. Headers and problems are there too."""
+"""What nginx refuses before any phase of ours: without a location, or what one returns. Headers and problems are there too."""
 
 import itertools
 import ssl
@@ -63,7 +63,7 @@ def gate(tmp_path_factory):
             server {{ listen 127.0.0.1:{ports["pages"]}; listen 127.0.0.1:{ports["h2-pages"]} http2; {pages} location / {{ return 404; }} client_max_body_size 100;
                       location /v1/ {{ sonogate_pass main; sonogate_max_body 100; {CORS}
                                        error_page 413 @large; location /v1/fingerprint {{ sonogate_pass main; error_page 413 = /413.html; }} }}
-                      location @large {{ return 410 gone; }} }}
+                      location @large {{ return 410 gone; }} location = /v1/monitor {{ sonogate_pass main; return 400; }} }}
             server {{ listen 127.0.0.1:{ports["own"]}; {pages} sonogate_cors https://own.example.com; sonogate_security_headers page; location / {{ return 200 site; }} }}
         """,
     )
@@ -171,13 +171,19 @@ def test_a_server_without_the_api_answers_as_before(gate, sent):
 
 
 @pytest.mark.parametrize(("path", "status", "body"), [("/v1/analyze", 413, b"gone"), ("/v1/fingerprint?peaks=1", 200, b"page")])
-def test_a_page_that_takes_nginxs_own_413_over_is_as_readable(gate, path, status, body):
+def test_a_page_that_takes_a_413_over_is_as_readable(gate, path, status, body):
     answer = large(gate, "pages", path)
     assert (answer.status_code, answer.content) == (status, body)
     assert_readable(answer)
     answer = large(gate, "pages", path, "https://evil.com")
     assert "access-control-allow-origin" not in answer.headers
     assert_secure(answer)
+
+
+def test_a_page_that_takes_what_a_location_returns_over_has_the_first_locations_headers(gate):
+    answer = ask(gate, "pages", HEAD.replace(b"tracks", b"monitor") + b"Host: x\r\n" + ORIGIN + b"\r\n")
+    assert answer.content == b"page"
+    assert_readable(answer)
 
 
 def test_a_page_that_takes_an_error_without_a_location_over_is_as_readable(gate):
