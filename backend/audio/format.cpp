@@ -4,6 +4,7 @@
 #include <array>
 
 #include "audio/mpeg_frame.hpp"
+#include "audio/mpeg_tags.hpp"
 
 namespace sonogate::audio {
 

@@ -11,6 +11,7 @@ extern "C" {
 
 #include "audio/libav_input.hpp"
 #include "audio/libav_samples.hpp"
+#include "audio/mpeg_tags.hpp"
 #include "audio/promise.hpp"
 
 namespace sonogate::audio {
@@ -80,8 +81,8 @@ class LibavDecoder final : public Decoder {
   private:
     // The first audio stream of a listed codec. The others are thrown away as they are met.
     bool choose_stream() {
-        if (info_.format == AudioFormat::aac &&
-            checked(avformat_find_stream_info(&input_.format(), nullptr)) < 0) {
+        const bool raw = info_.format == AudioFormat::aac || info_.format == AudioFormat::mp3;
+        if (raw && checked(avformat_find_stream_info(&input_.format(), nullptr)) < 0) {
             return false;  // its header is a frame's
         }
         for (unsigned i = 0; i < input_.format().nb_streams; ++i) {
@@ -121,8 +122,12 @@ class LibavDecoder final : public Decoder {
         return checked(avcodec_open2(codec_.get(), decoder, nullptr)) >= 0;
     }
 
-    // What the container's header says. ADTS and AMR have none, and libavformat estimates.
+    // What the container's header says. ADTS and AMR have none, and libavformat estimates; MP3 may
+    // have one, else it does there too, by the bitrate of the first frames.
     std::optional<std::uint64_t> promised_frames(int rate_hz) const noexcept {
+        if (info_.format == AudioFormat::mp3) {
+            return promised_samples(input_.bytes());
+        }
         std::int64_t duration = stream_->duration;
         AVRational base = stream_->time_base;
         if (duration == AV_NOPTS_VALUE) {
@@ -247,7 +252,7 @@ class LibavDecoder final : public Decoder {
             (void)checked(avcodec_send_packet(codec_.get(), nullptr));
             return;
         }
-        if (packet_->stream_index != stream_->index || is_opus_header()) {
+        if (packet_->stream_index != stream_->index || is_chained_header() || !begin_at_frame()) {
             return;
         }
         truncated_ = truncated_ || (packet_->flags & AV_PKT_FLAG_CORRUPT) != 0;
@@ -256,16 +261,34 @@ class LibavDecoder final : public Decoder {
         }
     }
 
-    // Of a stream that is chained to the one before (RFC 7845 section 3): libavformat 5.1 hands
-    // them on as if they were audio.
-    bool is_opus_header() const noexcept {
-        constexpr std::size_t magic_bytes = 8;
-        if (info_.format != AudioFormat::ogg_opus ||
-            packet_->size < static_cast<int>(magic_bytes)) {
-            return false;
+    // What stands between two MPEG frames comes in front of the second one, and what stands behind
+    // the last one comes alone; libavcodec 5.1 would refuse both. False where no frame is in it.
+    bool begin_at_frame() noexcept {
+        const auto first = mpeg_frame_at(input_.bytes(), 0);
+        if (info_.format != AudioFormat::mp3 || !first) {
+            return true;
         }
-        const std::string_view magic(reinterpret_cast<const char*>(packet_->data), magic_bytes);
-        return magic == "OpusHead" || magic == "OpusTags";
+        const auto size = static_cast<std::size_t>(packet_->size);
+        const Bytes packet(reinterpret_cast<const std::byte*>(packet_->data), size);
+        const auto front = mpeg_frame_at(packet, 0);
+        const auto begin =
+            front && front->same_stream(*first) ? std::size_t{0} : frame_ending(packet, *first);
+        truncated_ = truncated_ || (begin && !is_tag_or_padding(packet.first(*begin)));
+        packet_->data += begin.value_or(0);
+        packet_->size -= static_cast<int>(begin.value_or(0));
+        return begin.has_value();
+    }
+
+    // Of a stream that is chained to the one before: libavformat 5.1 hands Opus' headers (RFC 7845
+    // section 3) and FLAC's (RFC 9639 section 10.1: all that does not begin as a frame does) on as
+    // if they were audio.
+    bool is_chained_header() const noexcept {
+        const std::string_view packet(reinterpret_cast<const char*>(packet_->data),
+                                      static_cast<std::size_t>(packet_->size));
+        if (info_.format == AudioFormat::ogg_opus) {
+            return packet.starts_with("OpusHead") || packet.starts_with("OpusTags");
+        }
+        return info_.format == AudioFormat::ogg_flac && !packet.starts_with('\xff');
     }
 
     // Fewer frames than promised. Containers round to their clock and count the encoder's padding.
@@ -293,7 +316,9 @@ class LibavDecoder final : public Decoder {
 
 Result<std::unique_ptr<Decoder>> open_libav(AudioFormat format, Bytes file) {
     av_log_set_level(AV_LOG_QUIET);
-    auto decoder = std::make_unique<LibavDecoder>(format, file);
+    const bool tagged = format == AudioFormat::mp3;
+    auto decoder =
+        std::make_unique<LibavDecoder>(format, tagged ? file.first(before_end_tags(file)) : file);
     if (const auto opened = decoder->open(); !opened) {
         return opened.failure();
     }

@@ -23,18 +23,26 @@ constexpr ListedCodec listed_codecs[] = {
     {AV_CODEC_ID_FLAC, "flac", "flac"},
     {AV_CODEC_ID_MP3, "mp3float", "mpeg-layer-3"},
     {AV_CODEC_ID_MP2, "mp2float", "mpeg-layer-2"},
+    {AV_CODEC_ID_MP1, "mp1float", "mpeg-layer-1"},
     {AV_CODEC_ID_AMR_NB, "amrnb", "amr-nb"},
     {AV_CODEC_ID_AMR_WB, "amrwb", "amr-wb"},
     {AV_CODEC_ID_WMAV1, "wmav1", "wma-1"},
     {AV_CODEC_ID_WMAV2, "wmav2", "wma-2"},
     {AV_CODEC_ID_WMAPRO, "wmapro", "wma-pro"},
     {AV_CODEC_ID_WMALOSSLESS, "wmalossless", "wma-lossless"},
+    {AV_CODEC_ID_ADPCM_IMA_QT, "adpcm_ima_qt", "ima-adpcm"},
+    {AV_CODEC_ID_PCM_S8, "pcm_s8", "pcm-s8"},
+    {AV_CODEC_ID_PCM_U8, "pcm_u8", "pcm-u8"},
     {AV_CODEC_ID_PCM_S16LE, "pcm_s16le", "pcm-s16"},
     {AV_CODEC_ID_PCM_S16BE, "pcm_s16be", "pcm-s16"},
     {AV_CODEC_ID_PCM_S24LE, "pcm_s24le", "pcm-s24"},
     {AV_CODEC_ID_PCM_S24BE, "pcm_s24be", "pcm-s24"},
     {AV_CODEC_ID_PCM_S32LE, "pcm_s32le", "pcm-s32"},
+    {AV_CODEC_ID_PCM_S32BE, "pcm_s32be", "pcm-s32"},
     {AV_CODEC_ID_PCM_F32LE, "pcm_f32le", "pcm-f32"},
+    {AV_CODEC_ID_PCM_F32BE, "pcm_f32be", "pcm-f32"},
+    {AV_CODEC_ID_PCM_F64LE, "pcm_f64le", "pcm-f64"},
+    {AV_CODEC_ID_PCM_F64BE, "pcm_f64be", "pcm-f64"},
     {AV_CODEC_ID_PCM_ALAW, "pcm_alaw", "alaw"},
     {AV_CODEC_ID_PCM_MULAW, "pcm_mulaw", "ulaw"},
 };
@@ -43,7 +51,14 @@ const char* demuxer_name(AudioFormat format) noexcept {
     switch (format) {
         case AudioFormat::ogg_vorbis:
         case AudioFormat::ogg_opus:
+        case AudioFormat::ogg_flac:
             return "ogg";
+        case AudioFormat::mp3:
+            return "mp3";  // layers 1 and 2 too
+        case AudioFormat::wav:
+            return "wav";
+        case AudioFormat::caf:
+            return "caf";
         case AudioFormat::aac:
             return "aac";
         case AudioFormat::mp4:

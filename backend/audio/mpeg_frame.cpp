@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "audio/mpeg_tags.hpp"
+
 namespace sonogate::audio {
 
 namespace {
@@ -43,24 +45,6 @@ std::optional<std::array<std::uint8_t, n>> copy_at(Bytes file, std::size_t at) n
     }
     std::memcpy(out.data(), file.data() + at, n);
     return out;
-}
-
-// How many frames a Xing or Info header in the frame at `at` counts, itself not included; 0 = none
-// told.
-std::uint32_t xing_frames(Bytes file, std::size_t at, const MpegFrame& frame) noexcept {
-    const std::size_t side_info =
-        frame.version == 1 ? (frame.mono ? 17U : 32U) : (frame.mono ? 9U : 17U);
-    const auto raw = copy_at<12>(file, at + 4U + side_info);
-    if (frame.layer != 3 || !raw) {
-        return 0;
-    }
-    const std::string_view name(reinterpret_cast<const char*>(raw->data()), 4);
-    const auto& b = *raw;
-    if ((name != "Xing" && name != "Info") || (b[7] & 1U) == 0) {
-        return 0;
-    }
-    return std::uint32_t{b[8]} << 24U | std::uint32_t{b[9]} << 16U | std::uint32_t{b[10]} << 8U |
-           b[11];
 }
 
 struct AdtsFrame {
@@ -114,23 +98,6 @@ std::optional<MpegFrame> mpeg_frame_at(Bytes file, std::size_t at) noexcept {
     return frame;
 }
 
-std::size_t after_id3_tags(Bytes file) noexcept {
-    std::size_t at = 0;
-    while (const auto raw = copy_at<10>(file, at)) {
-        const auto& b = *raw;
-        const bool tag = b[0] == 'I' && b[1] == 'D' && b[2] == '3' && b[3] != 0xFFU &&
-                         b[4] != 0xFFU && ((b[6] | b[7] | b[8] | b[9]) & 0x80U) == 0;
-        if (!tag) {
-            break;
-        }
-        const std::size_t body_bytes = std::size_t{b[6]} << 21U | std::size_t{b[7]} << 14U |
-                                       std::size_t{b[8]} << 7U | std::size_t{b[9]};
-        const std::size_t footer_bytes = (b[5] & 0x10U) != 0 ? 10U : 0U;
-        at += 10U + body_bytes + footer_bytes;
-    }
-    return at;
-}
-
 std::optional<std::size_t> first_mpeg_frame(Bytes file, std::size_t from,
                                             std::size_t window_bytes) noexcept {
     const std::size_t end = std::min(file.size(), from > file.size() ? from : from + window_bytes);
@@ -177,6 +144,16 @@ std::optional<std::size_t> first_adts_frame(Bytes file, std::size_t from,
     return std::nullopt;
 }
 
+std::optional<std::size_t> frame_ending(Bytes packet, const MpegFrame& like) noexcept {
+    for (std::size_t at = 0; at < packet.size(); ++at) {
+        const auto frame = mpeg_frame_at(packet, at);
+        if (frame && frame->same_stream(like) && frame->bytes == packet.size() - at) {
+            return at;
+        }
+    }
+    return std::nullopt;
+}
+
 bool mpeg_is_cut(Bytes file) noexcept {
     const auto begin = first_mpeg_frame(file, 0, file.size());
     if (!begin) {
@@ -186,7 +163,7 @@ bool mpeg_is_cut(Bytes file) noexcept {
     if (!first) {
         return true;  // somebody changed the bytes since
     }
-    const std::uint32_t promised = xing_frames(file, *begin, *first);
+    const std::uint32_t promised = vbr_tag(file, *begin, *first).frames;
     std::uint64_t frames = 0;
     std::size_t at = *begin;
     while (at < file.size()) {

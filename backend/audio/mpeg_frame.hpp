@@ -1,5 +1,5 @@
-// MPEG audio frame headers (ISO/IEC 11172-3 section 2.4.1.3, 13818-3 section 2.4.2.3), those of AAC
-// in ADTS (13818-7 section 6.2), and ID3v2 tags, as far as telling them from other bytes needs it.
+// MPEG audio frame headers (ISO/IEC 11172-3 section 2.4.1.3, 13818-3 section 2.4.2.3), and those
+// of AAC in ADTS (13818-7 section 6.2), as far as telling them from other bytes needs it.
 //
 // For: sniffing MP3 and ADTS, and seeing where frames end. Not for: decoding.
 #pragma once
@@ -32,16 +32,17 @@ std::optional<MpegFrame> mpeg_frame_at(Bytes file, std::size_t at) noexcept;
 std::optional<std::size_t> first_adts_frame(Bytes file, std::size_t from,
                                             std::size_t window_bytes) noexcept;
 
-// Where the bytes behind all ID3v2 tags at the front begin (ID3v2.4 section 3.1); may lie behind
-// the end.
-std::size_t after_id3_tags(Bytes file) noexcept;
+// Where the frame of the same stream that ends with the packet begins: behind what stood between it
+// and the frame before, where libavcodec's parser made the packet. nullopt where there is none.
+std::optional<std::size_t> frame_ending(Bytes packet, const MpegFrame& like) noexcept;
 
 // The first frame at or behind `from`, within `window_bytes`: one at `from` itself that another one
 // follows, or that reaches the end of the file; elsewhere one that two more follow.
 std::optional<std::size_t> first_mpeg_frame(Bytes file, std::size_t from,
                                             std::size_t window_bytes) noexcept;
 
-// True where the last frame is cut, or there are fewer frames than the Xing or Info header counts.
+// True where the last frame is cut, or there are fewer frames than a Xing, Info or VBRI
+// tag counts.
 bool mpeg_is_cut(Bytes file) noexcept;
 
 }  // namespace sonogate::audio

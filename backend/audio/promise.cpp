@@ -1,9 +1,9 @@
 #include "audio/promise.hpp"
 
 #include <algorithm>
-#include <cstdint>
 #include <vector>
 
+#include "audio/fields.hpp"
 #include "audio/mpeg_frame.hpp"
 
 namespace sonogate::audio {
@@ -11,44 +11,13 @@ namespace sonogate::audio {
 namespace {
 
 constexpr std::size_t max_chunks = 4096;
+constexpr std::uint64_t w64_open_ended = ~std::uint64_t{0} >> 1U;  // what ffmpeg writes to a pipe
 
 // The audio part of a container: where it begins and how long it is said to be.
 struct DataPart {
     std::size_t begin = 0;
     std::uint64_t promised_bytes = 0;
     bool open_ended = false;  // the format's own way to say "to the end of the file"
-};
-
-// Numbers of either byte order out of bytes that may change meanwhile: copied, then read.
-class Fields {
-  public:
-    Fields(Bytes file, bool big_endian) noexcept : file_(file), big_(big_endian) {}
-
-    std::optional<std::uint64_t> number(std::size_t at, std::size_t bytes) const noexcept {
-        std::array<std::uint8_t, 8> raw{};
-        if (at > file_.size() || file_.size() - at < bytes) {
-            return std::nullopt;
-        }
-        std::memcpy(raw.data(), file_.data() + at, bytes);
-        std::uint64_t value = 0;
-        for (std::size_t i = 0; i < bytes; ++i) {
-            value = value << 8U | raw[big_ ? i : bytes - 1 - i];
-        }
-        return value;
-    }
-    bool is(std::size_t at, std::string_view id) const noexcept {
-        std::array<char, 16> raw{};
-        if (at > file_.size() || file_.size() - at < id.size()) {
-            return false;
-        }
-        std::memcpy(raw.data(), file_.data() + at, id.size());
-        return std::string_view(raw.data(), id.size()) == id;
-    }
-    std::size_t size() const noexcept { return file_.size(); }
-
-  private:
-    Bytes file_;
-    bool big_;
 };
 
 // How the chunks of a container are written.
@@ -59,6 +28,7 @@ struct ChunkForm {
     bool size_has_header;  // W64 counts the chunk's header
     std::size_t alignment;
     std::string_view data_id;
+    std::uint64_t open_ended;  // the size that says "to the end of the file"
 };
 
 std::optional<DataPart> find_data(const Fields& fields, const ChunkForm& form) noexcept {
@@ -73,7 +43,7 @@ std::optional<DataPart> find_data(const Fields& fields, const ChunkForm& form) n
         const std::uint64_t body = *stated < overhead ? 0U : *stated - overhead;
         at += header_bytes;
         if (fields.is(at - header_bytes, form.data_id)) {
-            return DataPart{at, body};
+            return DataPart{at, body, *stated == form.open_ended};
         }
         if (body > fields.size() - at) {
             return std::nullopt;
@@ -87,16 +57,17 @@ std::optional<DataPart> find_data(const Fields& fields, const ChunkForm& form) n
 std::optional<DataPart> riff_data(Bytes file, bool rf64) noexcept {
     const Fields little(file, false);
     const Fields fields(file, little.is(0, "RIFX"));
-    auto data = find_data(fields, {12, 4, 4, false, 2, "data"});
-    if (data && rf64 && data->promised_bytes == 0xFFFFFFFFU && little.is(12, "ds64")) {
+    auto data = find_data(fields, {12, 4, 4, false, 2, "data", 0xFFFFFFFFU});
+    if (data && rf64 && data->open_ended && little.is(12, "ds64")) {
         data->promised_bytes = little.number(28, 8).value_or(0);
+        data->open_ended = false;
     }
     return data;
 }
 
 std::optional<DataPart> aiff_data(Bytes file) noexcept {
     constexpr std::uint64_t offset_and_block_size_bytes = 8;
-    auto data = find_data(Fields(file, true), {12, 4, 4, false, 2, "SSND"});
+    auto data = find_data(Fields(file, true), {12, 4, 4, false, 2, "SSND", 0xFFFFFFFFU});
     if (data) {
         data->begin += offset_and_block_size_bytes;
         data->promised_bytes -= std::min(data->promised_bytes, offset_and_block_size_bytes);
@@ -106,9 +77,8 @@ std::optional<DataPart> aiff_data(Bytes file) noexcept {
 
 std::optional<DataPart> caf_data(Bytes file) noexcept {
     constexpr std::uint64_t edit_count_bytes = 4;
-    auto data = find_data(Fields(file, true), {8, 4, 8, false, 1, "data"});
+    auto data = find_data(Fields(file, true), {8, 4, 8, false, 1, "data", ~std::uint64_t{0}});
     if (data) {
-        data->open_ended = data->promised_bytes == ~std::uint64_t{0};
         data->begin += edit_count_bytes;
         data->promised_bytes -= std::min(data->promised_bytes, edit_count_bytes);
     }
@@ -139,8 +109,9 @@ std::optional<DataPart> data_part(AudioFormat format, Bytes file) noexcept {
         case AudioFormat::au:
             return au_data(file);
         case AudioFormat::w64:
-            return find_data(Fields(file, false),
-                             {40, 16, 8, true, 8, "data\xf3\xac\xd3\x11\x8c\xd1"sv});
+            return find_data(
+                Fields(file, false),
+                {40, 16, 8, true, 8, "data\xf3\xac\xd3\x11\x8c\xd1"sv, w64_open_ended});
         default:
             return std::nullopt;
     }
@@ -205,7 +176,7 @@ std::optional<SizeCorrection> size_correction(AudioFormat format, Bytes file) no
         return std::nullopt;
     }
     const std::uint64_t there = file.size() - data->begin;
-    if (format == AudioFormat::caf && !data->open_ended && data->promised_bytes > there) {
+    if (format == AudioFormat::caf && data->promised_bytes > there) {
         SizeCorrection cut{.at = data->begin - 4 - 8, .size = 8};
         for (std::size_t i = 0; i < 8; ++i) {
             cut.bytes[i] = static_cast<std::byte>((there + 4) >> (56U - 8U * i));

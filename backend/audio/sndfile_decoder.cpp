@@ -38,19 +38,14 @@ constexpr Codec codecs[] = {
     {SF_FORMAT_G721_32, "g721"},
     {SF_FORMAT_G723_24, "g723"},
     {SF_FORMAT_G723_40, "g723"},
-    {SF_FORMAT_VORBIS, "vorbis"},
-    {SF_FORMAT_OPUS, "opus"},
     {SF_FORMAT_ALAC_16, "alac"},
     {SF_FORMAT_ALAC_20, "alac"},
     {SF_FORMAT_ALAC_24, "alac"},
     {SF_FORMAT_ALAC_32, "alac"},
-    {SF_FORMAT_MPEG_LAYER_I, "mpeg-layer-1"},
-    {SF_FORMAT_MPEG_LAYER_II, "mpeg-layer-2"},
-    {SF_FORMAT_MPEG_LAYER_III, "mpeg-layer-3"},
 };
 
 std::string_view codec_name(AudioFormat format, int sndfile_format) noexcept {
-    if (format == AudioFormat::flac || format == AudioFormat::ogg_flac) {
+    if (format == AudioFormat::flac) {
         return "flac";
     }
     for (const Codec& codec : codecs) {
@@ -61,8 +56,13 @@ std::string_view codec_name(AudioFormat format, int sndfile_format) noexcept {
     return "other";
 }
 
-// libsndfile guesses by itself what the bytes are: it must have come to the same end.
+// libsndfile guesses by itself what the bytes are: it must have come to the same end. Of MP3 within
+// WAV it reads as much as the bitrate of the first frames would make, and leaves the rest.
 bool agrees(AudioFormat format, int sndfile_format) noexcept {
+    const int codec = sndfile_format & SF_FORMAT_SUBMASK;
+    if (codec >= SF_FORMAT_MPEG_LAYER_I && codec <= SF_FORMAT_MPEG_LAYER_III) {
+        return false;
+    }
     switch (sndfile_format & SF_FORMAT_TYPEMASK) {
         case SF_FORMAT_WAV:
         case SF_FORMAT_WAVEX:
@@ -78,12 +78,7 @@ bool agrees(AudioFormat format, int sndfile_format) noexcept {
         case SF_FORMAT_AU:
             return format == AudioFormat::au;
         case SF_FORMAT_FLAC:
-            return format == AudioFormat::flac || format == AudioFormat::ogg_flac;
-        case SF_FORMAT_OGG:
-            return format == AudioFormat::ogg_vorbis || format == AudioFormat::ogg_opus ||
-                   format == AudioFormat::ogg_flac;
-        case SF_FORMAT_MPEG:
-            return format == AudioFormat::mp3;
+            return format == AudioFormat::flac;
         default:
             return false;
     }

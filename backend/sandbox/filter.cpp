@@ -93,7 +93,7 @@ std::atomic<std::uint64_t> early_last{0};
 Refusals refusals{&early_count, &early_last};  // read by the handler of the one thread there is
 
 // Where libsndfile looks for the resource fork of a file without a name, for any file that it does
-// not know by its first bytes, as MP3. Who imitates it has gained nothing.
+// not know by its first bytes, as a CAF that is damaged. Who imitates it has gained nothing.
 bool is_known(const char* path) noexcept {
     for (const char* known : {"/..namedfork/rsrc", "._", ".AppleDouble/"}) {
         if (path != nullptr && std::strcmp(path, known) == 0) {

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <random>
 
+#include "audio/mpeg_frame.hpp"
 #include "tests/audio/sound_file.hpp"
 
 extern "C" {
@@ -171,7 +172,8 @@ void a_wav_that_claims_four_gigabytes_gives_what_is_there(void**) {
         print_message("claim %x: %zu samples\n", claim, decoded.samples.size());
         assert_int_equal(decoded.code, Errc::ok);
         assert_int_equal(decoded.samples.size(), second);
-        assert_true(decoded.truncated);
+        // 0xFFFFFFFF is what a program writes that does not know the length.
+        assert_int_equal(decoded.truncated, claim != 0xFFFFFFFFU);
     }
 }
 
@@ -183,6 +185,52 @@ void a_wav_of_unknown_length_zero_decodes(void**) {
     const Decoded decoded = decode(file);
     assert_int_equal(decoded.code, Errc::ok);
     assert_int_equal(decoded.samples.size(), second);
+    assert_false(decoded.truncated);
+}
+
+// The value in each format that says "to the end of the file", as a program writes it to a pipe.
+void sizes_that_mean_to_the_end_of_the_file_promise_nothing(void**) {
+    struct OpenEnded {
+        int sndfile_format;
+        std::string_view data_id;
+        std::size_t size_at;  // behind the id
+        std::size_t size_bytes;
+        unsigned char last_byte;
+    };
+    constexpr OpenEnded open_ended[] = {{SF_FORMAT_WAV, "data", 4, 4, 0xFF},
+                                        {SF_FORMAT_CAF, "data", 4, 8, 0xFF},
+                                        {SF_FORMAT_AIFF, "SSND", 4, 4, 0xFF},
+                                        {SF_FORMAT_W64, "data", 16, 8, 0x7F}};
+    for (const OpenEnded& form : open_ended) {
+        auto file = sound_file(form.sndfile_format | SF_FORMAT_PCM_16, rate_hz, 1,
+                               tone(440.0, rate_hz, second, 0.5));
+        const std::size_t at = as_text(file).find(form.data_id) + form.size_at;
+        std::memset(file.data() + at, 0xFF, form.size_bytes);
+        file[at + form.size_bytes - 1] = std::byte{form.last_byte};
+        const Decoded decoded = decode(file);
+        print_message("%x: %zu samples\n", form.sndfile_format, decoded.samples.size());
+        assert_int_equal(decoded.code, Errc::ok);
+        assert_int_equal(decoded.samples.size(), second);
+        assert_false(decoded.truncated);
+    }
+}
+
+std::vector<std::byte> without_first_frame(const std::vector<std::byte>& mp3) {
+    const auto tag = audio::mpeg_frame_at(mp3, 0);
+    return {mp3.begin() + static_cast<std::ptrdiff_t>(tag->bytes), mp3.end()};
+}
+
+void an_mp3_is_as_long_as_its_tag_says_or_as_its_frames_are(void**) {
+    const auto tagged = file_of(kinds[14]);
+    auto decoder = audio::open_decoder(tagged);
+    assert_int_equal(*(*decoder)->info().frames, second);
+    assert_int_equal(decode(tagged).samples.size(), second);
+    const auto plain = without_first_frame(tagged);
+    decoder = audio::open_decoder(plain);
+    assert_false((*decoder)->info().frames.has_value());
+    const Decoded decoded = decode(plain);
+    assert_int_equal(decoded.samples.size() % 1152, 0);
+    assert_true(decoded.samples.size() >= second + 529);
     assert_false(decoded.truncated);
 }
 
@@ -307,6 +355,8 @@ int main() {
         cmocka_unit_test(chunk_sizes_do_not_change_what_decodes),
         cmocka_unit_test(a_wav_that_claims_four_gigabytes_gives_what_is_there),
         cmocka_unit_test(a_wav_of_unknown_length_zero_decodes),
+        cmocka_unit_test(sizes_that_mean_to_the_end_of_the_file_promise_nothing),
+        cmocka_unit_test(an_mp3_is_as_long_as_its_tag_says_or_as_its_frames_are),
         cmocka_unit_test(no_bytes_text_and_noise_are_refused),
         cmocka_unit_test(headers_without_audio_are_undecodable_and_empty_files_too_short),
         cmocka_unit_test(tags_before_mp3_do_not_hide_it),

@@ -26,10 +26,10 @@ def audio(*options):
         check=True, stdout=subprocess.PIPE).stdout
 
 
-def mp4(*options):
-    """The same in MP4, which needs a file to go back in."""
+def audio_file(suffix, *options):
+    """The same in a format that needs a file to go back in."""
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "x.mp4"
+        path = pathlib.Path(folder) / f"x.{suffix}"
         audio(*options, str(path), "-f", "null")
         return path.read_bytes()
 
@@ -75,13 +75,20 @@ put("decoder", "au", audio("-f", "au"))
 put("decoder", "caf", audio("-f", "caf"))
 put("decoder", "flac", audio("-f", "flac"))
 put("decoder", "mp3", audio("-f", "mp3", "-ar", "16000"))
+put("decoder", "mp3-tagged", b"ID3\4\0\0\0\0\0\4text" + audio_file("mp3", "-ar", "16000") + b"TAG".ljust(128, b"\0"))
+put("decoder", "wav-mp3", audio("-f", "wav", "-c:a", "libmp3lame", "-ar", "16000"))
+put("decoder", "ogg-flac", audio("-f", "ogg", "-c:a", "flac"))
+put("decoder", "caf-ima", audio("-f", "caf", "-c:a", "adpcm_ima_qt"))
+put("decoder", "caf-alac", audio_file("caf", "-c:a", "alac"))
+put("decoder", "caf-opus", audio_file("caf", "-c:a", "libopus", "-ar", "48000"))
+put("decoder", "mov-pcm", audio_file("mov", "-c:a", "pcm_f64le"))
 put("decoder", "vorbis", audio("-f", "ogg", "-c:a", "libvorbis"))
 put("decoder", "opus", audio("-f", "ogg", "-c:a", "libopus", "-ar", "48000"))
 put("decoder", "w64", audio("-f", "w64"))
 put("decoder", "adts", audio("-f", "adts", "-c:a", "aac"))
-put("decoder", "mp4", mp4("-c:a", "aac"))
+put("decoder", "mp4", audio_file("mp4", "-c:a", "aac"))
 put("decoder", "mp4-fragments", audio("-f", "mp4", "-c:a", "aac", "-movflags", "frag_keyframe+empty_moov"))
-put("decoder", "mp4-alac", mp4("-c:a", "alac"))
+put("decoder", "mp4-alac", audio_file("mp4", "-c:a", "alac"))
 put("decoder", "webm", audio("-f", "webm", "-c:a", "libopus", "-ar", "48000", "-live", "1"))
 put("decoder", "matroska-vorbis", audio("-f", "matroska", "-c:a", "libvorbis"))
 put("decoder", "matroska-flac", audio("-f", "matroska", "-c:a", "flac"))

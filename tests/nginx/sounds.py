@@ -74,33 +74,63 @@ def run(*argv, data=None):
     return subprocess.run(argv, input=data, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout
 
 
-# name -> (argv that reads {in} and writes {out}, suffix, format, lossless)
+# name -> (argv that reads {in} and writes {out}, or standard output, suffix, format, lossless)
 ENCODERS = {
     "aiff": ("sox {in} {out}", "aiff", "aiff", True),
+    "aifc-sowt": ("ffmpeg -v error -y -i {in} -c:a pcm_s16le {out}", "aiff", "aiff", True),
+    "aifc-ima": ("ffmpeg -v error -y -i {in} -c:a adpcm_ima_qt {out}", "aiff", "aiff", False),
     "caf": ("sox {in} {out}", "caf", "caf", True),
+    "caf-piped": ("ffmpeg -v error -i {in} -c:a pcm_s16be -f caf -", "caf", "caf", True),
+    "caf-alac": ("ffmpeg -v error -y -i {in} -c:a alac {out}", "caf", "caf", True),
+    "caf-ima": ("ffmpeg -v error -y -i {in} -c:a adpcm_ima_qt {out}", "caf", "caf", False),
+    "caf-opus": ("ffmpeg -v error -y -i {in} -c:a libopus -b:a 128k {out}", "caf", "caf", False),
     "au": ("sox {in} {out}", "au", "au", True),
     "wav-u8": ("sox {in} -b 8 -e unsigned {out}", "wav", "wav", False),
     "wav-ulaw": ("sox {in} -e mu-law {out}", "wav", "wav", False),
     "wav-ima-adpcm": ("sox {in} -e ima-adpcm {out}", "wav", "wav", False),
+    "wav-ms-adpcm": ("ffmpeg -v error -y -i {in} -c:a adpcm_ms {out}", "wav", "wav", False),
+    "wav-mp3": ("ffmpeg -v error -y -i {in} -c:a libmp3lame -b:a 160k {out}", "wav", "wav", False),
+    "wav-piped": ("ffmpeg -v error -i {in} -f wav -", "wav", "wav", True),
+    "rf64": ("ffmpeg -v error -y -i {in} -rf64 always {out}", "wav", "rf64", True),
     "flac": ("flac -s -f -o {out} {in}", "flac", "flac", True),
     "flac-ffmpeg": ("ffmpeg -v error -y -i {in} {out}", "flac", "flac", True),
+    "ogg-flac": ("flac -s -f --ogg -o {out} {in}", "oga", "ogg", True),
+    "ogg-flac-ffmpeg": ("ffmpeg -v error -y -i {in} -c:a flac {out}", "ogg", "ogg", True),
     "ogg-vorbis": ("oggenc -Q -q 6 -o {out} {in}", "ogg", "ogg", False),
     "ogg-vorbis-ffmpeg": ("ffmpeg -v error -y -i {in} -c:a libvorbis -q:a 6 {out}", "ogg", "ogg", False),
     "ogg-opus": ("opusenc --quiet --bitrate 128 {in} {out}", "opus", "ogg", False),
     "mp3-cbr": ("lame --quiet -b 192 {in} {out}", "mp3", "mp3", False),
     "mp3-vbr": ("lame --quiet -V 2 {in} {out}", "mp3", "mp3", False),
     "mp3-ffmpeg": ("ffmpeg -v error -y -i {in} -b:a 160k {out}", "mp3", "mp3", False),
+    "mp3-untagged": ("ffmpeg -v error -y -i {in} -write_xing 0 -b:a 160k {out}", "mp3", "mp3", False),
+    "mp3-untagged-vbr": ("lame --quiet -t -V 2 {in} {out}", "mp3", "mp3", False),
+    "mp3-piped": ("ffmpeg -v error -i {in} -b:a 160k -f mp3 -", "mp3", "mp3", False),
+    "mp2": ("ffmpeg -v error -y -i {in} -c:a mp2 -b:a 192k {out}", "mp2", "mp3", False),
     "w64": ("sox {in} {out}", "w64", "w64", True),
+    "w64-piped": ("ffmpeg -v error -i {in} -f w64 -", "w64", "w64", True),
     "aac-adts": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k {out}", "aac", "aac", False),
     "m4a": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k {out}", "m4a", "mp4", False),
     "m4a-moov-first": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k -movflags +faststart {out}", "m4a", "mp4", False),
     "mp4-fragments": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k -movflags frag_keyframe+empty_moov {out}", "mp4", "mp4", False),
     "m4a-alac": ("ffmpeg -v error -y -i {in} -c:a alac {out}", "m4a", "mp4", True),
     "mov-pcm": ("ffmpeg -v error -y -i {in} -c:a pcm_s16le {out}", "mov", "mp4", True),
+    "mov-pcm-u8": ("ffmpeg -v error -y -i {in} -c:a pcm_u8 {out}", "mov", "mp4", False),
+    "mov-pcm-f64": ("ffmpeg -v error -y -i {in} -c:a pcm_f64le {out}", "mov", "mp4", True),
+    "mov-ima": ("ffmpeg -v error -y -i {in} -c:a adpcm_ima_qt {out}", "mov", "mp4", False),
+    "mp4-opus": ("ffmpeg -v error -y -i {in} -c:a libopus -b:a 128k {out}", "mp4", "mp4", False),
+    "mp4-flac": ("ffmpeg -v error -y -i {in} -c:a flac -strict -2 {out}", "mp4", "mp4", True),
+    "mp4-mp3": ("ffmpeg -v error -y -i {in} -c:a libmp3lame -b:a 160k {out}", "mp4", "mp4", False),
+    "3gp-aac": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k {out}", "3gp", "3gp", False),
+    "webm-vorbis": ("ffmpeg -v error -y -i {in} -c:a libvorbis -q:a 6 {out}", "webm", "webm", False),
     "webm-opus": ("ffmpeg -v error -y -i {in} -c:a libopus -b:a 128k {out}", "webm", "webm", False),
     "webm-opus-live": ("ffmpeg -v error -y -i {in} -c:a libopus -b:a 128k -f webm -live 1 {out}", "webm", "webm", False),
     "matroska-vorbis": ("ffmpeg -v error -y -i {in} -c:a libvorbis -q:a 6 {out}", "mka", "matroska", False),
     "matroska-flac": ("ffmpeg -v error -y -i {in} -c:a flac {out}", "mka", "matroska", True),
+    "matroska-aac": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k {out}", "mka", "matroska", False),
+    "matroska-mp3": ("ffmpeg -v error -y -i {in} -c:a libmp3lame -b:a 160k {out}", "mka", "matroska", False),
+    "matroska-opus": ("ffmpeg -v error -y -i {in} -c:a libopus -b:a 128k {out}", "mka", "matroska", False),
+    "matroska-pcm": ("ffmpeg -v error -y -i {in} -c:a pcm_s16le {out}", "mka", "matroska", True),
+    "wma-1": ("ffmpeg -v error -y -i {in} -c:a wmav1 -b:a 160k {out}", "wma", "wma", False),
     "wma": ("ffmpeg -v error -y -i {in} -c:a wmav2 -b:a 160k {out}", "wma", "wma", False),
 }
 
@@ -112,7 +142,9 @@ def encode(name, wav_bytes):
         source, target = os.path.join(folder, "in.wav"), os.path.join(folder, "out." + suffix)
         with open(source, "wb") as file:
             file.write(wav_bytes)
-        run(*[word.format(**{"in": source, "out": target}) for word in command.split()])
+        printed = run(*[word.format(**{"in": source, "out": target}) for word in command.split()])
+        if "{out}" not in command:
+            return printed
         with open(target, "rb") as file:
             return file.read()
 
