@@ -1,5 +1,6 @@
 #include "catalog/judge.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "fingerprint/packing.hpp"
@@ -15,6 +16,8 @@ using fingerprint::TrackPeaks;
 // Of clip peaks that coincide. Some ratio brings any drum loop into step with any other: of 200
 // generated loops three had p < 1e-4 at 0.05 to 0.08; clean clips at another speed have 0.1 to 0.5.
 constexpr double least_share_at_ratio = 0.1;
+
+constexpr std::uint32_t clear_pairs = 5;
 
 }  // namespace
 
@@ -48,6 +51,11 @@ Match judge(const std::vector<Peak>& scaled, const Index::Track& track, const Tr
 bool is_sure(const Match& match, const SearchOptions& options) noexcept {
     return match.false_positive_probability <= options.max_false_positive &&
            match.false_positive_probability < 1;
+}
+
+bool is_clear(const std::vector<Match>& matches) noexcept {
+    return std::any_of(matches.begin(), matches.end(),
+                       [](const Match& m) { return m.aligned_hashes >= clear_pairs; });
 }
 
 }  // namespace sonogate::catalog

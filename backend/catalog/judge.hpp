@@ -26,4 +26,8 @@ Match judge(const std::vector<fingerprint::Peak>& scaled, const Index::Track& tr
 
 bool is_sure(const Match& match, const SearchOptions& options) noexcept;
 
+// One of them has so many votes that a deeper search would find no better one. A few votes may be
+// for another edition, or another round of a loop, than the clip is of.
+bool is_clear(const std::vector<Match>& matches) noexcept;
+
 }  // namespace sonogate::catalog

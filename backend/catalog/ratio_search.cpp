@@ -5,7 +5,7 @@
 // all ratios are fitted, which makes their ratios exact, and judged.
 //
 // Cost: some sixty ratios. Where lists are long a quarter of the budget of each is spent first, and
-// all of it only where that finds nothing.
+// all of it only where that finds nothing, or little.
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -101,7 +101,7 @@ void Searcher::search_ratios(Work& work) {
                 tried.push_back(ratio);
                 const auto queries =
                     fingerprint::clip_queries(fingerprint::at_ratio(work.clip.peaks, ratio));
-                search_at(work, ratio, ratio_trials, queries.queries);
+                search_deep(work, ratio, ratio_trials, queries.queries);
             }
         }
         if (!work.options.multi && !work.sure.empty()) {
@@ -126,11 +126,11 @@ std::vector<Ratio> Searcher::find_ratios(Work& work, std::span<const Peak> stret
     work.depth = Depth::first;
     work.left_out = false;
     std::vector<Match> found = try_ratios(work, few);
-    if (found.empty() && work.left_out) {
+    if (work.left_out && !is_clear(found)) {
         work.depth = Depth::most;
-        found = try_ratios(work, few);
+        const std::vector<Match> more = try_ratios(work, few);
+        found.insert(found.end(), more.begin(), more.end());
     }
-    work.depth = work.options.multi ? Depth::most : Depth::first;
     work.sure.insert(work.sure.end(), found.begin(), found.end());
     std::sort(found.begin(), found.end(), [](const Match& a, const Match& b) {
         return a.alignment.evidence > b.alignment.evidence;

@@ -132,12 +132,7 @@ SearchResult Searcher::search(const Index& index, const Fingerprint& clip,
                         static_cast<double>(index.live_tracks()) * clip_columns,
               .sure = {}};
     judge_expected(work);
-    work.depth = options.multi ? Depth::most : Depth::first;
-    search_at(work, Ratio{}, plain_trials, queries.queries);
-    if (work.sure.empty() && work.left_out) {
-        work.depth = Depth::most;
-        search_at(work, Ratio{}, plain_trials, queries.queries);
-    }
+    search_deep(work, Ratio{}, plain_trials, queries.queries);
     if (work.sure.empty() || options.multi) {
         search_ratios(work);
     }
@@ -157,6 +152,17 @@ std::vector<Candidate> Searcher::count(Work& work, std::span<const Query> querie
         work.depth == Depth::first && votes_.hits() > static_cast<double>(budget.most);
     work.left_out = work.left_out || is_first;
     return votes_.count(work.index, most, is_first ? budget.first : budget.most);
+}
+
+// As deep as it takes to find a track beyond doubt, or as the budget allows.
+void Searcher::search_deep(Work& work, Ratio ratio, double trials, std::span<const Query> queries) {
+    work.left_out = false;
+    work.depth = work.options.multi ? Depth::most : Depth::first;
+    search_at(work, ratio, trials, queries);
+    if (work.left_out && !is_clear(work.sure)) {
+        work.depth = Depth::most;
+        search_at(work, ratio, trials, queries);
+    }
 }
 
 // All stretches of the clip, scaled by one ratio.

@@ -24,13 +24,14 @@ struct Hypothesis {
 };
 
 // About how many postings a search looks at, whatever the catalog's size. Where there are more than
-// `most`, the search looks at the `first` of them, and what it finds is enough; else at `most`.
+// `most`, the search looks at the `first` of them, and what many pairs agree on is enough; else at
+// `most`.
 struct Budget {
     struct Hits {
         std::size_t first = 0;
         std::size_t most = 0;
     };
-    Hits stretch = {200'000, 3'000'000};  // of 20 s of the plain clip
+    Hits stretch = {300'000, 3'000'000};  // of 20 s of the plain clip
     Hits ratio = {60'000, 250'000};       // of each ratio that is tried
 };
 
@@ -97,6 +98,8 @@ class Searcher {
 
     std::vector<Candidate> count(Work& work, std::span<const fingerprint::Query> queries,
                                  std::size_t most, Budget::Hits budget);
+    void search_deep(Work& work, fingerprint::Ratio ratio, double trials,
+                     std::span<const fingerprint::Query> queries);
     void search_at(Work& work, fingerprint::Ratio ratio, double trials,
                    std::span<const fingerprint::Query> queries);
     static void judge_expected(Work& work);

@@ -170,6 +170,21 @@ void tracks_that_share_audio_are_all_told_on_a_scarce_budget(void**) {
     assert_true(found.matches[0].row + found.matches[1].row == 55);
 }
 
+void a_few_votes_for_another_edition_do_not_end_the_search(void**) {
+    auto louder = test::music(900, track_s);
+    for (float& sample : louder) {
+        sample *= 2;
+    }
+    const Index::Addition edition{60, packed_track(test::mixed(track_audio(5), louder))};
+    const auto index = catalog_of_twelve()->with({&edition, 1}, {});
+    for (const double at_s : {3.0, 12.0, 21.0, 30.0}) {
+        const auto clip = test::mixed(test::cut(track_audio(5), at_s, 8), test::noise(1, 8, 0.05));
+        const auto found = search(*index, clip, {.budget = scarce});
+        assert_true(!found.matches.empty());
+        assert_int_equal(found.matches[0].row, 5);
+    }
+}
+
 void a_removed_track_is_gone_and_the_others_stay(void**) {
     const auto index = catalog_of_twelve();
     const Index::Row row = 5;
@@ -256,6 +271,7 @@ int main() {
         cmocka_unit_test(silence_noise_tones_chords_and_unknown_music_are_refused),
         cmocka_unit_test(a_scarce_budget_finds_clips_at_any_speed_and_is_kept),
         cmocka_unit_test(tracks_that_share_audio_are_all_told_on_a_scarce_budget),
+        cmocka_unit_test(a_few_votes_for_another_edition_do_not_end_the_search),
         cmocka_unit_test(a_removed_track_is_gone_and_the_others_stay),
         cmocka_unit_test(many_small_changes_and_one_large_one_search_alike),
         cmocka_unit_test(multi_tells_every_play_and_limit_bounds_them),
