@@ -107,6 +107,9 @@ class LibavDecoder final : public Decoder {
         if (decoder == nullptr) {
             return false;
         }
+        if (const auto first = first_frame()) {  // libavformat tells the rate of a later one
+            stream_->codecpar->sample_rate = static_cast<int>(first->rate_hz);
+        }
         codec_.reset(needed(avcodec_alloc_context3(decoder)));
         if (checked(avcodec_parameters_to_context(codec_.get(), stream_->codecpar)) < 0) {
             return false;
@@ -261,19 +264,26 @@ class LibavDecoder final : public Decoder {
         }
     }
 
+    // What the frames of an MP3 are like.
+    std::optional<MpegFrame> first_frame() const noexcept {
+        return info_.format == AudioFormat::mp3 ? mpeg_frame_at(input_.bytes(), 0) : std::nullopt;
+    }
+
     // What stands between two MPEG frames comes in front of the second one, and what stands behind
-    // the last one comes alone; libavcodec 5.1 would refuse both. False where no frame is in it.
+    // the last one comes alone; libavcodec 5.1 would refuse both. False where no frame of the
+    // stream is in it.
     bool begin_at_frame() noexcept {
-        const auto first = mpeg_frame_at(input_.bytes(), 0);
-        if (info_.format != AudioFormat::mp3 || !first) {
+        const auto like = first_frame();
+        if (!like) {
             return true;
         }
         const auto size = static_cast<std::size_t>(packet_->size);
         const Bytes packet(reinterpret_cast<const std::byte*>(packet_->data), size);
         const auto front = mpeg_frame_at(packet, 0);
-        const auto begin =
-            front && front->same_stream(*first) ? std::size_t{0} : frame_ending(packet, *first);
-        truncated_ = truncated_ || (begin && !is_tag_or_padding(packet.first(*begin)));
+        const bool at_front = front && front->same_stream(*like);
+        const auto begin = at_front ? std::size_t{0} : frame_ending(packet, *like);
+        const bool lost = begin ? !is_tag_or_padding(packet.first(*begin)) : front.has_value();
+        truncated_ = truncated_ || lost;
         packet_->data += begin.value_or(0);
         packet_->size -= static_cast<int>(begin.value_or(0));
         return begin.has_value();

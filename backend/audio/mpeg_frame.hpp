@@ -19,7 +19,8 @@ struct MpegFrame {
     bool mono = false;
     std::size_t bytes = 0;  // of the whole frame
     bool same_stream(const MpegFrame& other) const noexcept {
-        return version == other.version && layer == other.layer && rate_hz == other.rate_hz;
+        return version == other.version && layer == other.layer && rate_hz == other.rate_hz &&
+               mono == other.mono;
     }
 };
 

@@ -96,7 +96,8 @@ void the_tag_in_the_first_frame_tells_how_much_there_is_to_hear(void**) {
 }
 
 void a_tag_or_zeros_between_frames_are_no_damage(void**) {
-    for (const std::string& harmless : {""s, "\0\0\0"s, "TAGtitle"s, "ID3\x03"s, "APETAGEX"s, "LYRICSBEGIN"s}) {
+    for (const std::string& harmless :
+         {""s, "\0\0\0"s, "TAGtitle"s, "ID3\x03"s, "APETAGEX"s, "LYRICSBEGIN"s}) {
         assert_true(audio::is_tag_or_padding(as_bytes_of(harmless)));
     }
     for (const std::string& damage : {"x"s, "\0\0x"s, "TA"s}) {

@@ -38,9 +38,3 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     return 0;
 }
-
-// libsndfile 1.2.0 forgets a vorbis_info where a Vorbis header is broken; it is not ours to mend,
-// and a worker is replaced long before 6 KB a bad file add up.
-extern "C" const char* __lsan_default_suppressions() {
-    return "leak:vorbis_info_init\nleak:libvorbis\n";
-}
