@@ -29,6 +29,13 @@
 #include "worker/title.hpp"
 #include "worker/zygote.hpp"
 
+// Read by jemalloc at the start. What it frees it unmaps: addresses that it keeps for later count
+// as data, and a worker that had one large job would have no room under its RLIMIT_DATA for
+// another.
+extern "C" {
+const char* malloc_conf = "retain:false";
+}
+
 namespace {
 
 using namespace sonogate;
@@ -68,7 +75,7 @@ void open_log(const Options& options) {
 // What the zygote's children become.
 worker::Roles roles(worker::Operations& operations) {
     return {.worker =
-                [&](UniqueFd channel, const worker::ForkRequest&, std::uint32_t layers) {
+                [&](shm::ChildChannel channel, std::uint32_t layers) {
                     return worker::run_worker(std::move(channel), layers, operations);
                 },
             .librarian =

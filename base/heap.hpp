@@ -1,8 +1,10 @@
 // What the allocator of this process holds, where it is jemalloc.
 //
-// For: the memory figures of each process role. Not for: limits (RLIMIT_DATA is one), nor for
-// shared memory.
+// For: the memory figures of each process role, and what is kept of it. Not for: limits
+// (RLIMIT_DATA is one), nor for shared memory.
 #pragma once
+
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -80,6 +82,14 @@ inline void give_pages_back() noexcept {
         (void)mallctl("thread.tcache.flush", nullptr, nullptr, nullptr, 0);
         (void)mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);  // MALLCTL_ARENAS_ALL
     }
+}
+
+// Whether the kernel would give as much in one piece now, RLIMIT_DATA included. For libraries that
+// end the process where it says no. Two system calls.
+inline bool could_allocate(std::size_t bytes) noexcept {
+    void* const room = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return room != MAP_FAILED && ::munmap(room, bytes) == 0;
 }
 
 }  // namespace sonogate

@@ -142,12 +142,21 @@ struct ReceivedJob {
 
 class ChildChannel {
   public:
-    // Makes ChannelOut and sends it, waits for the broker's segment. Errors: backend_unavailable
-    // where the broker is gone, malformed_request where it sent nonsense, internal with errno.
-    // `sandbox` is told to the broker.
+    // make() and meet().
     static Result<ChildChannel> open(UniqueFd socket, std::uint32_t sandbox = 0) noexcept;
 
+    // Makes ChannelOut, for a child that will not be allowed to map anything writable and shared
+    // once it is confined. Errors: internal with errno.
+    static Result<ChildChannel> make(UniqueFd socket) noexcept;
+
+    // Sends ChannelOut and waits for the broker's segment. Errors: backend_unavailable where the
+    // broker is gone, malformed_request where it sent nonsense, internal with errno. `sandbox` is
+    // told to the broker.
+    Result<void> meet(std::uint32_t sandbox) noexcept;
+
     int socket() const noexcept { return socket_.get(); }
+    // Until meet(): what a child that closes everything else must keep.
+    std::array<int, 2> descriptors() const noexcept { return {socket_.get(), out_.fd()}; }
 
     // Sleeps until there is a job. False: the broker is gone, exit.
     bool next(ReceivedJob& out) noexcept;

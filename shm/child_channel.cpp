@@ -23,6 +23,17 @@ bool inside(std::uint64_t offset, std::uint64_t bytes, std::uint64_t whole) noex
 }  // namespace
 
 Result<ChildChannel> ChildChannel::open(UniqueFd socket, std::uint32_t sandbox) noexcept {
+    auto out = make(std::move(socket));
+    if (!out) {
+        return out;
+    }
+    if (const auto met = out->meet(sandbox); !met) {
+        return met.failure();
+    }
+    return out;
+}
+
+Result<ChildChannel> ChildChannel::make(UniqueFd socket) noexcept {
     auto segment = OwnedSegment::create("sonogate-channel-out", sizeof(ChannelOut));
     if (!segment) {
         return segment.failure();
@@ -32,16 +43,17 @@ Result<ChildChannel> ChildChannel::open(UniqueFd socket, std::uint32_t sandbox) 
     auto& published = out.published();
     write_header(published.header, sizeof(ChannelOut), 0);
     out.sleeper_.emplace(published.armed);
+    return out;
+}
+
+Result<void> ChildChannel::meet(std::uint32_t sandbox) noexcept {
     const ChannelHello hello{.segment_bytes = sizeof(ChannelOut), .sandbox = sandbox};
-    const int fd = out.out_.fd();
-    if (const auto sent = send_message(out.socket_.get(), hello, {&fd, 1}); !sent) {
+    const int fd = out_.fd();
+    if (const auto sent = send_message(socket_.get(), hello, {&fd, 1}); !sent) {
         return sent.failure();
     }
-    out.out_.close_fd();
-    if (const auto met = out.wait_for_broker(); !met) {
-        return met.failure();
-    }
-    return out;
+    out_.close_fd();
+    return wait_for_broker();
 }
 
 Result<void> ChildChannel::wait_for_broker() noexcept {

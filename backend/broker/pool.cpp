@@ -55,12 +55,18 @@ bool Pool::apply(const Settings& settings) {
     wanted_ = settings.workers;
     log_level_ = settings.log_level;
     worker_jobs_ = settings.worker_jobs;
-    const bool bound_anew = job_memory_bytes_ != settings.job_memory_bytes;
+    // Not less than before: an nginx of an earlier configuration may still send as much.
+    const std::uint64_t upload_bytes = std::max(upload_bytes_, settings.upload_memory_bytes);
+    const bool bound_anew = job_memory_bytes_ != settings.job_memory_bytes ||
+                            result_bytes_ != settings.job_result_bytes ||
+                            upload_bytes_ != upload_bytes;
     job_memory_bytes_ = settings.job_memory_bytes;
+    result_bytes_ = settings.job_result_bytes;
+    upload_bytes_ = upload_bytes;
     for (auto& child : children_) {
         child->channel.set_log_level(log_level_);
         const bool worker = child->lane != Lane::librarian;
-        // A worker is born with its bound, and cannot be given another.
+        // A worker is born with its bounds, and cannot be given others.
         child->retiring = child->retiring || (worker && bound_anew);
         // Indices of long-job workers follow those of the short ones, so a changed count renames
         // them: they all make way.
@@ -122,6 +128,8 @@ void Pool::order(Lane lane, std::uint32_t index, std::uint64_t now_ns) {
     worker::ForkRequest request{.birth = next_birth_++, .role = worker::Role::worker};
     request.index = index;
     request.job_memory_bytes = job_memory_bytes_;
+    request.result_bytes = result_bytes_;
+    request.upload_bytes = upload_bytes_;
     request.nice = lane == Lane::long_jobs ? nice_of_long_jobs : 0;
     if (lane == Lane::librarian) {
         request.role = worker::Role::librarian;

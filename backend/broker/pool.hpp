@@ -147,6 +147,8 @@ class Pool {
     std::uint64_t next_birth_ = 1;
     std::uint64_t deaths_ = 0;
     std::uint64_t job_memory_bytes_ = 0;
+    std::uint64_t result_bytes_ = 0;
+    std::uint64_t upload_bytes_ = 0;
     std::uint32_t worker_jobs_ = 1;
     std::uint64_t recycled_ = 0;
     std::uint64_t filter_kills_ = 0;

@@ -6,11 +6,18 @@
 #include <mutex>
 #include <new>
 
+#include "base/heap.hpp"
+
 namespace sonogate::dsp {
 
 namespace {
 
 constexpr std::size_t max_kept_samples = 1U << 20U;
+// FFTW aborts where it is given no memory, so it is asked for before. Its tables were 7.4 bytes a
+// sample at the most, over 208 sizes that good_fft_size() gives, up to 20 million; 250 KB more
+// where they are small. The rest is for the allocator, which takes blocks of 2 MiB for its own use.
+constexpr std::size_t most_table_bytes_a_sample = 8;
+constexpr std::size_t more_table_bytes = 3U << 20U;
 
 std::mutex& planner() {
     static std::mutex mutex;
@@ -28,7 +35,8 @@ RealFft::RealFft(std::size_t n, Effort effort) : n_(n) {
     input_ = fftwf_alloc_real(n);
     fftwf_complex* const output = fftwf_alloc_complex(bins());
     output_ = reinterpret_cast<std::complex<float>*>(output);  // FFTW promises the same layout
-    if (input_ != nullptr && output != nullptr) {
+    if (input_ != nullptr && output != nullptr &&
+        could_allocate(n * most_table_bytes_a_sample + more_table_bytes)) {
         const unsigned flags = effort == Effort::measure ? FFTW_MEASURE : FFTW_ESTIMATE;
         plan_ =
             fftwf_plan_dft_r2c_1d(static_cast<int>(n), input_, output, flags | FFTW_PRESERVE_INPUT);

@@ -22,7 +22,8 @@ class RealFft {
     };  // measure times algorithms once: for sizes that are used again
 
     // n ≥ 1. Throws std::bad_alloc. Memory: n floats and n/2+1 complex numbers, beside FFTW's own
-    // tables.
+    // tables: what they may take is asked for before, but of an n with a large prime factor they
+    // take more, and FFTW ends the process where there is none.
     explicit RealFft(std::size_t n, Effort effort = Effort::measure);
     ~RealFft();
     RealFft(const RealFft&) = delete;

@@ -3,8 +3,10 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -19,23 +21,12 @@ namespace sonogate::sandbox {
 
 namespace {
 
-// The channel, results on their way, uploads that wait for their job: shm/channel.hpp holds 16 of
-// each at the most.
-constexpr rlim_t most_descriptors = 64;
-// A result file is written from memory, so it is no larger than that; and its own segment.
-constexpr rlim_t file_bytes_beside_memory = 32U << 20U;
-
-// Private memory that this process has mapped writable, as RLIMIT_DATA counts it; 0 = unknown.
-std::uint64_t private_bytes() {
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"),
-                                                               &std::fclose);
-    unsigned long data_pages = 0;
-    // NOLINTNEXTLINE(cert-err34-c): the kernel's numbers
-    if (!file || std::fscanf(file.get(), "%*u %*u %*u %*u %*u %lu", &data_pages) != 1) {
-        return 0;
-    }
-    return data_pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-}
+// The channel and its segment, a result on its way, and uploads that wait for their job:
+// shm/channel.hpp holds 16 of them at the most.
+constexpr rlim_t most_descriptors = 20;
+// Mapped beside data and an upload: the channel's two segments, and what rounding takes.
+constexpr rlim_t more_address_space_bytes = 128U << 20U;
+constexpr rlim_t stack_bytes = 8U << 20U;
 
 // /proc shows what the strings held, so they are overwritten.
 void empty_environment() noexcept {
@@ -43,17 +34,25 @@ void empty_environment() noexcept {
         std::memset(*entry, 0, std::strlen(*entry));
     }
     ::clearenv();
+    // libavformat prints dates, and the C library opens /etc/localtime for them where this is
+    // unset.
+    ::setenv("TZ", "UTC0", 1);
+    ::tzset();
 }
 
-void close_all_but(int keep) noexcept {
+void close_all_but(std::array<int, 2> keep) noexcept {
     // Nothing that a library prints may reach the daemon's log, and what a damaged file makes it
     // say is no news. A sanitizer has something to say.
-    const unsigned first = has_filters ? 0 : STDERR_FILENO + 1;
-    const auto kept = static_cast<unsigned>(keep);
-    if (kept > first) {
-        ::close_range(first, kept - 1, 0);
+    unsigned first = has_filters ? 0 : STDERR_FILENO + 1;
+    std::sort(keep.begin(), keep.end());
+    for (const int fd : keep) {
+        const auto kept = static_cast<unsigned>(fd);
+        if (kept > first) {
+            ::close_range(first, kept - 1, 0);
+        }
+        first = kept + 1;
     }
-    ::close_range(kept + 1, ~0U, 0);
+    ::close_range(first, ~0U, 0);
 }
 
 bool limit(__rlimit_resource what, rlim_t value) noexcept {
@@ -65,13 +64,18 @@ bool limit(__rlimit_resource what, rlim_t value) noexcept {
     return ::setrlimit(what, &wanted) == 0;
 }
 
-// Hard limits: nothing in the process can raise them. An address-space limit would forbid mapping a
-// large upload; RLIMIT_DATA counts private memory only.
-bool limit_worker(std::uint64_t start_bytes, std::uint64_t job_memory_bytes) noexcept {
-    const bool bounded = start_bytes != 0 && job_memory_bytes != 0;
-    const bool data = !bounded || limit(RLIMIT_DATA, start_bytes + job_memory_bytes);
-    const bool files = !bounded || limit(RLIMIT_FSIZE, job_memory_bytes + file_bytes_beside_memory);
-    return data && files && limit(RLIMIT_NOFILE, most_descriptors) &&
+// Hard limits: nothing in the process can raise them. RLIMIT_DATA counts private memory alone; the
+// address space bounds what is mapped beside, uploads above all. A sanitizer maps terabytes.
+bool limit_worker(const Size& start, const WorkerBounds& bounds) noexcept {
+    const bool bounded = start.data_bytes != 0 && bounds.job_memory_bytes != 0;
+    const rlim_t address_bytes = start.address_bytes + bounds.job_memory_bytes +
+                                 bounds.upload_bytes + more_address_space_bytes;
+    const bool memory =
+        !bounded || (limit(RLIMIT_DATA, start.data_bytes + bounds.job_memory_bytes) &&
+                     limit(RLIMIT_AS, has_filters ? address_bytes : RLIM_INFINITY));
+    const bool files = bounds.result_bytes == 0 || limit(RLIMIT_FSIZE, bounds.result_bytes);
+    return memory && files && limit(RLIMIT_STACK, stack_bytes) &&
+           limit(RLIMIT_NOFILE, most_descriptors) &&
            limit(RLIMIT_NPROC, has_filters ? 0 : RLIM_INFINITY) && limit(RLIMIT_CORE, 0) &&
            limit(RLIMIT_MEMLOCK, 0) && limit(RLIMIT_MSGQUEUE, 0);
 }
@@ -83,10 +87,23 @@ std::optional<Filter> kept(Result<Filter> (*compile)()) {
 
 }  // namespace
 
+Size Size::of_this_process() {
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"),
+                                                               &std::fclose);
+    unsigned long pages = 0;
+    unsigned long data_pages = 0;
+    // NOLINTNEXTLINE(cert-err34-c): the kernel's numbers
+    if (!file || std::fscanf(file.get(), "%lu %*u %*u %*u %*u %lu", &pages, &data_pages) != 2) {
+        return {};
+    }
+    const auto page_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+    return {.address_bytes = pages * page_bytes, .data_bytes = data_pages * page_bytes};
+}
+
 Confinement::Confinement(const std::string& state_folder)
     : worker_(kept(Filter::worker)),
       librarian_(kept(Filter::librarian)),
-      data_bytes_(private_bytes()),
+      start_(Size::of_this_process()),
       nameless_folder_(has_filters && enter_nameless_folder(state_folder)) {
     empty_environment();
     if (const auto own = kept(Filter::zygote); own) {
@@ -94,11 +111,11 @@ Confinement::Confinement(const std::string& state_folder)
     }
 }
 
-std::uint32_t Confinement::enter_as_worker(std::uint32_t layers, int channel,
-                                           std::uint64_t job_memory_bytes) const noexcept {
+std::uint32_t Confinement::enter_as_worker(std::uint32_t layers, std::array<int, 2> channel,
+                                           const WorkerBounds& bounds) const noexcept {
     layers = move_apart(layers, nameless_folder_);
     close_all_but(channel);
-    layers |= limit_worker(data_bytes_, job_memory_bytes) ? sandbox::limits : 0U;
+    layers |= limit_worker(start_, bounds) ? sandbox::limits : 0U;
     // After the change of user, which undoes both. Nobody of the same user may look inside, and
     // nothing of it outlives the zygote.
     ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

@@ -64,15 +64,15 @@ const Calls of_a_worker = {
     // the channel
     SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(poll),
     SCMP_SYS(ppoll), SCMP_SYS(sched_yield), SCMP_SYS(futex), SCMP_SYS(fstat), SCMP_SYS(fstatfs),
-    SCMP_SYS(ftruncate), SCMP_SYS(write), SCMP_SYS(close),
+    SCMP_SYS(write), SCMP_SYS(close),
     // memory
     SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk),
     // time, chance, and what the machine is like
     SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(getrandom),
     SCMP_SYS(getrusage), SCMP_SYS(sched_getaffinity), SCMP_SYS(getpid), SCMP_SYS(gettid),
     // signals and the end
-    SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask),
-    SCMP_SYS(rt_sigaction), SCMP_SYS(exit), SCMP_SYS(exit_group)};
+    SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(exit),
+    SCMP_SYS(exit_group)};
 // Asked for by abort() alone, and of no use: it ends by a fault then. Not counted as an attempt.
 const Calls of_abort = {SCMP_SYS(tgkill), SCMP_SYS(tkill)};
 
@@ -81,6 +81,10 @@ constexpr std::uint32_t refused = SCMP_ACT_TRAP;
 #else  // no way to answer the call from the handler: refused all the same, but not counted
 constexpr std::uint32_t refused = SCMP_ACT_ERRNO(ENOSYS);
 #endif
+
+constexpr std::uint64_t int_bits = 0xffffffff;
+// All that tells one kind of mapping from another; the rest says where, and how soon.
+constexpr std::uint64_t kinds_of_mapping = 0x0f | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_HUGETLB;
 
 constexpr int sent_by_filter = 1;  // si_code SYS_SECCOMP, which glibc 2.36 does not name
 
@@ -202,13 +206,23 @@ Result<Filter> Filter::worker() {
         .rule(SCMP_ACT_KILL_PROCESS, of_the_zygote)
         .rule(SCMP_ACT_KILL_PROCESS, new_sockets)
         .rule(SCMP_ACT_KILL_PROCESS, {SCMP_SYS(clone)})
-        .rule(SCMP_ACT_ALLOW, SCMP_SYS(mmap), {SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)})
-        .rule(SCMP_ACT_ALLOW, SCMP_SYS(mprotect), {SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)})
+        // Memory that RLIMIT_DATA counts, and segments of others to read.
+        .rule(SCMP_ACT_ALLOW, SCMP_SYS(mmap),
+              {SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
+               SCMP_A3(SCMP_CMP_MASKED_EQ, kinds_of_mapping, MAP_PRIVATE | MAP_ANONYMOUS)})
+        .rule(SCMP_ACT_ALLOW, SCMP_SYS(mmap),
+              {SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC | PROT_WRITE, 0),
+               SCMP_A3(SCMP_CMP_MASKED_EQ, kinds_of_mapping, MAP_SHARED)})
+        .rule(SCMP_ACT_ALLOW, SCMP_SYS(mprotect),
+              {SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC | PROT_WRITE, 0)})
         .no_new_code()
-        // How the C library asks after a descriptor.
-        .rule(SCMP_ACT_ALLOW, SCMP_SYS(newfstatat),
-              {SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH)})
-        // Segments and results are made and sealed like this, and in no other way.
+        // abort() does. Whoever puts a handler of his own in the place of the one that counts is
+        // killed: the number is an int, so only its lower half is looked at.
+        .rule(SCMP_ACT_ALLOW, SCMP_SYS(rt_sigaction),
+              {SCMP_A0(SCMP_CMP_MASKED_EQ, int_bits, SIGABRT)})
+        .rule(SCMP_ACT_KILL_PROCESS, SCMP_SYS(rt_sigaction),
+              {SCMP_A0(SCMP_CMP_MASKED_EQ, int_bits, SIGSYS)})
+        // Results are made and sealed like this, and in no other way.
         .rule(SCMP_ACT_ALLOW, SCMP_SYS(memfd_create),
               {SCMP_A1(SCMP_CMP_EQ, MFD_CLOEXEC | MFD_ALLOW_SEALING)})
         .rule(SCMP_ACT_ALLOW, SCMP_SYS(fcntl), {SCMP_A1(SCMP_CMP_EQ, F_ADD_SEALS)})

@@ -26,7 +26,10 @@ struct ForkRequest {
     std::uint32_t store_bytes = 0;     // librarian: length of `store`, "sqlite:/absolute/path"
     std::array<char, store_bytes_max> store{};
     std::uint32_t reserved = 0;
-    std::uint64_t job_memory_bytes = 0;  // worker: what it may allocate beyond what it starts with
+    // A worker's bounds:
+    std::uint64_t job_memory_bytes = 0;  // what it may allocate beyond what it starts with
+    std::uint64_t result_bytes = 0;      // its largest answer
+    std::uint64_t upload_bytes = 0;      // the largest upload that it is handed
 };
 static_assert(std::is_trivially_copyable_v<ForkRequest> &&
               sizeof(ForkRequest) <= shm::max_message_bytes);

@@ -2,6 +2,7 @@
 // into an error.
 #include <new>
 
+#include "base/heap.hpp"
 #include "worker/operation.hpp"
 #include "worker/operations_table.hpp"
 
@@ -61,6 +62,7 @@ Result<Answer> Operations::run(const Request& request, shm::AudioFacts& facts) n
     // Perhaps it was what earlier jobs left here that filled the memory.
     try {
         tools_ = nullptr;
+        give_pages_back();
         return run_once(request, facts);
     } catch (const std::bad_alloc&) {
         return Failure{.code = Errc::job_too_large, .limit = request.job.job_memory_bytes};

@@ -109,14 +109,13 @@ class WorkerProcess {
 
 }  // namespace
 
-int run_worker(UniqueFd channel, std::uint32_t layers, Operations& operations) {
-    auto opened = shm::ChildChannel::open(std::move(channel), layers);
-    if (!opened) {
-        return opened.failure().code == Errc::backend_unavailable ? 0 : 1;
-    }
-    auto& published = opened->published();
+int run_worker(shm::ChildChannel channel, std::uint32_t layers, Operations& operations) {
+    auto& published = channel.published();
     sandbox::count_refused_calls_in(published.refused_calls, published.refused_call);
-    return WorkerProcess(std::move(*opened), operations).serve();
+    if (const auto met = channel.meet(layers); !met) {
+        return met.failure().code == Errc::backend_unavailable ? 0 : 1;
+    }
+    return WorkerProcess(std::move(channel), operations).serve();
 }
 
 }  // namespace sonogate::worker

@@ -6,13 +6,13 @@
 
 #include <cstdint>
 
-#include "base/unique_fd.hpp"
+#include "shm/channel.hpp"
 #include "worker/operation.hpp"
 
 namespace sonogate::worker {
 
 // Serves the channel with what the zygote made ready until the broker is gone; `layers` is what the
 // process is confined by, for the broker. The exit status: 0, or 1 where the channel broke.
-int run_worker(UniqueFd channel, std::uint32_t layers, Operations& operations);
+int run_worker(shm::ChildChannel channel, std::uint32_t layers, Operations& operations);
 
 }  // namespace sonogate::worker

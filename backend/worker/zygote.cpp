@@ -145,8 +145,16 @@ class Zygote {
             return roles_.librarian(std::move(channel), request, layers);
         }
         set_title("worker " + std::to_string(request.index));
-        layers = confinement_.enter_as_worker(layers, channel.get(), request.job_memory_bytes);
-        return roles_.worker(std::move(channel), request, layers);
+        auto made = shm::ChildChannel::make(std::move(channel));
+        if (!made) {
+            spdlog::error("worker {}: no channel, errno {}", request.index, made.failure().error);
+            return 1;
+        }
+        layers = confinement_.enter_as_worker(layers, made->descriptors(),
+                                              {.job_memory_bytes = request.job_memory_bytes,
+                                               .result_bytes = request.result_bytes,
+                                               .upload_bytes = request.upload_bytes});
+        return roles_.worker(std::move(*made), layers);
     }
 
     void reap() {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/unique_fd.hpp"
+#include "shm/channel.hpp"
 #include "worker/fork_request.hpp"
 #include "worker/operation.hpp"
 
@@ -17,10 +18,10 @@ namespace sonogate::worker {
 
 // What a child runs, confined by `layers` (bits of sandbox/layers.hpp), given its end of the
 // channel; the value is its exit status.
-using Run = std::function<int(UniqueFd channel, const ForkRequest& request, std::uint32_t layers)>;
 struct Roles {
-    Run worker;
-    Run librarian;
+    std::function<int(shm::ChildChannel channel, std::uint32_t layers)> worker;
+    std::function<int(UniqueFd channel, const ForkRequest& request, std::uint32_t layers)>
+        librarian;
 };
 
 // Makes the plans of `operations`, then serves fork requests until the broker is gone, then ends

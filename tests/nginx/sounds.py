@@ -110,6 +110,7 @@ ENCODERS = {
     "w64-piped": ("ffmpeg -v error -i {in} -f w64 -", "w64", "w64", True),
     "aac-adts": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k {out}", "aac", "aac", False),
     "m4a": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k {out}", "m4a", "mp4", False),
+    "m4a-dated": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k -metadata creation_time=2024-02-29T12:00:00Z {out}", "m4a", "mp4", False),
     "m4a-moov-first": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k -movflags +faststart {out}", "m4a", "mp4", False),
     "mp4-fragments": ("ffmpeg -v error -y -i {in} -c:a aac -b:a 160k -movflags frag_keyframe+empty_moov {out}", "mp4", "mp4", False),
     "m4a-alac": ("ffmpeg -v error -y -i {in} -c:a alac {out}", "m4a", "mp4", True),

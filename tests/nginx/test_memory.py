@@ -6,6 +6,8 @@ import subprocess
 
 from contract import assert_job_answer, assert_problem
 from load import all_at_once
+from metrics import scrape
+from served import wait_until
 from sounds import noise, tone, wav, wav_of_size
 
 MIB = 1 << 20
@@ -109,7 +111,7 @@ def test_a_job_over_its_memory_is_422_and_its_worker_goes_on(serve):
 
     assert_job_answer(server.post("/v1/analyze", data=file), "analyze")
     seen = set()
-    for extra_bytes in [*range(0, 4 * MIB, 256 << 10), 6 * MIB, 8 * MIB]:
+    for extra_bytes in [*range(0, 4 * MIB, 256 << 10), 6 * MIB, 8 * MIB, 12 * MIB, 16 * MIB, 24 * MIB]:
         bound(extra_bytes)
         for path, arguments in requests.items():
             answer = server.post(path, **arguments)
@@ -122,3 +124,22 @@ def test_a_job_over_its_memory_is_422_and_its_worker_goes_on(serve):
     bound(256 * MIB)
     assert statuses() == [200, 200, 200, 400]
     assert server.pids("sonogated: worker") == workers
+
+
+def test_what_large_jobs_leave_behind_crashes_no_worker_and_refuses_no_job(serve):
+    """What an allocator keeps of freed memory counts as data: each job is answered as by a new worker."""
+    location = "sonogate_max_body 64m; sonogate_cache off;"
+    old = serve(pool="workers 1; job_memory 128m;", location=location)
+    new = serve(pool="workers 1; job_memory 128m; worker_jobs 1;", location=location)
+    wait_until(lambda: len(old.pids("sonogated: worker")) == 2)
+    workers = old.pids("sonogated: worker")
+    seen = set()
+    for samples in (2_571_414, 3_003_806, 1_621_656, 3_452_962, 1_717_488):
+        answers = [server.post("/v1/analyze?fft_size=0", data=wav_of_size(44 + 2 * samples)) for server in (old, new)]
+        statuses = {answer.status_code for answer in answers}
+        assert len(statuses) == 1, (samples, [answer.text[:200] for answer in answers])
+        seen |= statuses
+    assert seen == {200, 422}
+    assert old.pids("sonogated: worker") == workers
+    for server in (old, new):
+        assert scrape(server)[0]["sonogate_worker_deaths_total"] == 0

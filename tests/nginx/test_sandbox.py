@@ -85,7 +85,8 @@ def test_proc_shows_what_is_told(server):
         with open(f"/proc/{pid}/limits", encoding="ascii") as file:
             limits = {m[1].strip(): (m[2], m[3]) for m in (re.match(r"(.{25}) (\w+) +(\w+)", line) for line in file) if m}
         assert limits["Max core file size"] == ("0", "0") and limits["Max processes"] == ("0", "0")
-        assert int(limits["Max open files"][1]) <= 64 and limits["Max data size"][1] != "unlimited"
+        assert int(limits["Max open files"][1]) <= 20 and int(limits["Max file size"][1]) == 64 << 20
+        assert limits["Max data size"][1] != "unlimited" and limits["Max address space"][1] != "unlimited"
     if told["pid_namespace"]:
         assert len(seen) == len(workers), "each has a pid namespace of its own"
 
@@ -98,12 +99,14 @@ def test_nothing_that_decoding_takes_is_refused(server):
     assert samples['sonogate_sandbox_violations_total{outcome="killed"}'] == 0
 
 
-CALLS = {"openat": 257, "connect": 42, "kill": 62, "dup": 32, "shmget": 29, "execve": 59, "fork": 57, "ptrace": 101, "socket": 41, "mmap": 9}
+CALLS = {"openat": 257, "connect": 42, "kill": 62, "dup": 32, "shmget": 29, "execve": 59, "fork": 57, "ptrace": 101, "socket": 41, "mmap": 9, "rt_sigaction": 13}
 REFUSED = {
     "open a file": ("openat", -100, STACK, os.O_RDONLY),
     "kill everybody": ("kill", -1, signal.SIGKILL),
     "a second channel": ("dup", 0),
     "memory of others": ("shmget", 0, 4096, 0o600),
+    "memory that no limit counts": ("mmap", 0, 64 << 30, 3, 0x21, -1, 0),
+    "a stack that grows": ("mmap", 0, 64 << 30, 3, 0x122, -1, 0),
 }
 KILLED = {
     "connect": ("connect", 0, STACK, 16),
@@ -112,6 +115,7 @@ KILLED = {
     "another process": ("fork",),
     "look into others": ("ptrace", 16, 1, 0, 0),
     "new code": ("mmap", 0, 4096, 4 | 1, 0x22, -1, 0),
+    "attempts that nobody counts": ("rt_sigaction", signal.SIGSYS, 0, 0, 8),
 }
 
 

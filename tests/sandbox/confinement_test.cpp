@@ -47,6 +47,9 @@ using namespace sonogate::sandbox;
 namespace {
 
 constexpr std::uint64_t job_memory_bytes = 64U << 20U;
+constexpr std::uint64_t result_bytes = 1U << 20U;
+constexpr std::uint64_t upload_bytes = 32U << 20U;
+int segment_fd = -1;         // the worker's own, in the worker
 constexpr int slab_fd = 77;  // another job's upload, as a careless zygote would leave it open
 
 // What the worker writes down for the test, in memory that both map.
@@ -87,11 +90,17 @@ Seen inside(
         const UniqueFd slab(::memfd_create("sonogate-slab", 0));
         (void)!::write(slab.get(), "somebody's audio", 16);
         ::dup2(slab.get(), slab_fd);
+        const UniqueFd segment(::memfd_create("segment", MFD_ALLOW_SEALING));
         const Confinement confinement("/tmp");
+        ::signal(SIGSEGV, SIG_DFL);  // cmocka's own would take the fault that abort() ends by
         std::uint32_t layers = 0;
         const pid_t worker = fork_apart(layers);
         if (worker == 0) {
-            told->layers = confinement.enter_as_worker(layers, ends[1], job_memory_bytes);
+            told->layers = confinement.enter_as_worker(layers, {ends[1], segment.get()},
+                                                       {.job_memory_bytes = job_memory_bytes,
+                                                        .result_bytes = result_bytes,
+                                                        .upload_bytes = upload_bytes});
+            segment_fd = segment.get();
             count_refused_calls_in(told->refused, told->last);
             errno = 0;
             told->result = attempt(ends[1]);
@@ -122,6 +131,14 @@ bool killed_by_filter(const Seen& seen) {
 template <typename... Arguments>
 Attempt call(long number, Arguments... arguments) {
     return [=](int) { return static_cast<int>(::syscall(number, arguments...)); };
+}
+
+// A page, of its segment where nothing else is asked for.
+Attempt mapped(int protection, int flags) {
+    return [=](int) {
+        const int fd = (flags & MAP_ANONYMOUS) != 0 ? -1 : segment_fd;
+        return ::mmap(nullptr, 4096, protection, flags, fd, 0) == MAP_FAILED ? -1 : 0;
+    };
 }
 
 void* page(int protection) {
@@ -166,6 +183,9 @@ void what_no_decoder_needs_kills(void**) {
         {"bpf", call(SYS_bpf, 0, nullptr, 0)},
         {"io_uring", call(SYS_io_uring_setup, 1, nullptr)},
         {"root again", [](int) { return ::setuid(0); }},
+        {"count no more", [](int) { return ::signal(SIGSYS, SIG_DFL) == SIG_ERR ? -1 : 0; }},
+        {"count no more, by a number that the kernel cuts",
+         call(SYS_rt_sigaction, (1L << 32) | SIGSYS, nullptr, nullptr, 8)},
     };
     for (const auto& [name, attempt] : attempts) {
         const Seen seen = inside(attempt);
@@ -205,6 +225,22 @@ void everything_else_is_refused_and_counted(void**) {
          }},
         {"be debugged", [](int) { return ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); }},
         {"huge pages", [](int) { return ::memfd_create("x", MFD_HUGETLB); }},
+        {"a handler", [](int) { return ::signal(SIGSEGV, SIG_IGN) == SIG_ERR ? -1 : 0; }},
+        {"a larger segment", [](int) { return ::ftruncate(segment_fd, 4096); }},
+        {"ask after a path",
+         [](int) {
+             struct stat out {};
+             return static_cast<int>(
+                 ::syscall(SYS_newfstatat, AT_FDCWD, "/etc/passwd", &out, AT_EMPTY_PATH));
+         }},
+        {"shared memory", mapped(PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS)},
+        {"shared memory to read", mapped(PROT_READ, MAP_SHARED | MAP_ANONYMOUS)},
+        {"a stack", mapped(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN)},
+        {"pages that are huge", mapped(PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB)},
+        {"map its segment again", mapped(PROT_READ | PROT_WRITE, MAP_SHARED)},
+        {"map its segment for itself", mapped(PROT_READ | PROT_WRITE, MAP_PRIVATE)},
+        {"make writable",
+         [](int) { return ::mprotect(page(PROT_READ), 4096, PROT_READ | PROT_WRITE); }},
         {"sysv memory", [](int) { return ::shmget(IPC_PRIVATE, 4096, 0600); }},
         {"a duplicate", [](int channel) { return ::dup(channel); }},
         {"a lock", [](int channel) { return ::fcntl(channel, F_SETFL, O_NONBLOCK); }},
@@ -225,10 +261,6 @@ void whoever_blocks_the_count_is_killed(void**) {
         skip();
     }
     assert_true(killed_by_filter(inside([](int) {
-        ::signal(SIGSYS, SIG_DFL);
-        return ::open("/etc/passwd", O_RDONLY);
-    })));
-    assert_true(killed_by_filter(inside([](int) {
         sigset_t all;
         ::sigfillset(&all);
         ::sigprocmask(SIG_BLOCK, &all, nullptr);
@@ -241,10 +273,12 @@ void no_descriptor_but_the_channel_is_left(void**) {
         int open = 0;
         for (int fd = has_filters ? 0 : 3; fd < 100; ++fd) {
             struct stat out {};
-            open += fd != channel && ::fstat(fd, &out) == 0 ? 1 : 0;
+            open += ::syscall(SYS_fstat, fd, &out) == 0 ? 1 : 0;
         }
         struct stat out {};
-        return ::fstat(channel, &out) == 0 ? open : -1;
+        const bool kept =
+            ::syscall(SYS_fstat, channel, &out) == 0 && ::syscall(SYS_fstat, segment_fd, &out) == 0;
+        return kept ? open - 2 : -1;
     });
     assert_int_equal(seen.result, 0);
     const Seen mapped = inside([](int) {
@@ -257,7 +291,8 @@ void a_segment_of_another_cannot_be_written(void**) {
     const Seen seen = inside([](int) {
         // Made here, since nothing else can be had: its first mapping stands for its owner's.
         const UniqueFd segment(::memfd_create("segment", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-        if (::ftruncate(segment.get(), 4096) != 0 ||
+        const std::array<char, 4096> bytes{};
+        if (::write(segment.get(), bytes.data(), bytes.size()) != 4096 ||
             ::fcntl(segment.get(), F_ADD_SEALS,
                     F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
             return -1;
@@ -298,20 +333,42 @@ void a_workers_own_work_goes_on(void**) {
 }
 
 void memory_is_bounded_for_good(void**) {
+    const auto map = [](std::uint64_t bytes, int protection) {
+        return inside([=](int) {
+                   void* const room =
+                       ::mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                   return room == MAP_FAILED ? errno : 0;
+               })
+            .result;
+    };
+    assert_int_equal(map(job_memory_bytes * 3 / 4, PROT_READ | PROT_WRITE), 0);
+    assert_int_equal(map(2 * job_memory_bytes, PROT_READ | PROT_WRITE), ENOMEM);
+    if (has_filters) {  // whose page tables nobody would count
+        assert_int_equal(map(job_memory_bytes + upload_bytes, PROT_READ), 0);
+        assert_int_equal(map(1ULL << 40U, PROT_READ), ENOMEM);
+    }
     const Seen seen = inside([](int) {
-        return ::mmap(nullptr, 2 * job_memory_bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED
-                   ? errno
+        const UniqueFd file(::memfd_create("result", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+        const std::vector<char> result(result_bytes);
+        return ::write(file.get(), result.data(), result.size()) ==
+                       static_cast<ssize_t>(result.size())
+                   ? static_cast<int>(::write(file.get(), "x", 1))
                    : 0;
     });
-    assert_int_equal(seen.result, ENOMEM);
+    assert_true(seen.result == -1 ||
+                (WIFSIGNALED(seen.status) && WTERMSIG(seen.status) == SIGXFSZ));
+    const Seen full = inside([](int) {
+        int files = 0;
+        while (::memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING) >= 0 && files < 1000) {
+            ++files;
+        }
+        return files;
+    });
+    assert_in_range(full.result, 1, 20);
 }
 
 void abort_ends_it_and_is_no_attempt(void**) {
-    const Seen seen = inside([](int) -> int {
-        ::signal(SIGSEGV, SIG_DFL);  // cmocka's own would take the fault that it ends by
-        std::abort();
-    });
+    const Seen seen = inside([](int) -> int { std::abort(); });
     assert_true(WIFSIGNALED(seen.status) && WTERMSIG(seen.status) != SIGSYS);
     assert_int_equal(seen.refused, 0);
 }
