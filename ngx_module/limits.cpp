@@ -10,6 +10,7 @@ namespace {
 constexpr off_t default_min_receive_rate = 500;
 constexpr ngx_msec_t default_rate_after_ms = 20'000;
 constexpr ngx_uint_t default_max_channels = 64;
+constexpr off_t default_max_decoded_bytes = off_t{16} << 30;  // twelve hours of stereo at 48 kHz
 
 ngx_str_t word(ngx_conf_t* cf, ngx_uint_t i) noexcept {
     return static_cast<ngx_str_t*>(cf->args->elts)[i];
@@ -50,7 +51,8 @@ void unset(Limits& limits) noexcept {
 const char* merge(const Limits& from, Limits& limits) noexcept {
     ngx_conf_merge_msec_value(limits.max_audio_ms, from.max_audio_ms, 0);
     ngx_conf_merge_msec_value(limits.min_audio_ms, from.min_audio_ms, 0);
-    ngx_conf_merge_value(limits.max_decoded_bytes, from.max_decoded_bytes, 0);
+    ngx_conf_merge_value(limits.max_decoded_bytes, from.max_decoded_bytes,
+                         default_max_decoded_bytes);
     ngx_conf_merge_uint_value(limits.max_channels, from.max_channels, default_max_channels);
     ngx_conf_merge_uint_value(limits.formats, from.formats, 0);
     ngx_conf_merge_msec_value(limits.body_timeout_ms, from.body_timeout_ms, 0);

@@ -182,6 +182,14 @@ def test_what_the_header_does_not_tell_is_found_while_decoding(server):
     assert 4000 < problem["value"] < 10_000, "decoded to its end"
 
 
+def test_decoded_bytes_are_bounded_where_nothing_is_said(server):
+    endless = bytearray(encode("flac", wav(tone(440, 1))))
+    endless[21] |= 0x0F  # STREAMINFO: 2^36 - 1 samples, 18 days
+    endless[22:26] = b"\xff" * 4
+    problem = assert_problem(server.post("/long" + PATH, data=bytes(endless)), 413, "audio-too-long")
+    assert problem["limit"] == (16 << 30) // 4 * 1000 // 44100
+
+
 def test_decoded_bytes_are_bounded(server):
     mib_s = (1 << 20) / 4 / 44100  # seconds of mono that make 1 MiB
     fits, stereo = tone(440, mib_s - 0.01), numpy.stack([tone(440, mib_s - 0.01)] * 2, axis=1)
