@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,7 +74,7 @@ void open_log(const Options& options) {
 }
 
 // What the zygote's children become.
-worker::Roles roles(worker::Operations& operations) {
+worker::Roles roles(worker::Operations& operations, const std::string& socket) {
     return {.worker =
                 [&](shm::ChildChannel channel, std::uint32_t layers) {
                     return worker::run_worker(std::move(channel), layers, operations);
@@ -85,7 +86,8 @@ worker::Roles roles(worker::Operations& operations) {
                         {.store = {request.store.data(), request.store_bytes},
                          .search_threads = request.search_threads},
                         layers);
-                }};
+                },
+            .farewell = [&] { broker::Listener::remove_abandoned(socket); }};
 }
 
 // SIGTERM and SIGINT as a descriptor, for the broker's loop.
@@ -156,7 +158,11 @@ int run(int argc, char** argv) {
     const pid_t zygote = ::fork();
     if (zygote == 0) {
         worker::Operations operations;
-        return worker::run_zygote(std::move(theirs), options.state, operations, roles(operations));
+        // Absolute, for the zygote leaves this folder.
+        const std::string socket =
+            options.socket.empty() ? "" : std::filesystem::absolute(options.socket).string();
+        return worker::run_zygote(std::move(theirs), options.state, operations,
+                                  roles(operations, socket));
     }
     theirs.reset();
     worker::set_title("broker");

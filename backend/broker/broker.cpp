@@ -310,6 +310,7 @@ void Broker::end_drain() {
         jobs_.give_up();
         work();  // the answers are on their way before the link closes
     }
+    nursery_.farewell();
     spdlog::info("drained");
 }
 

@@ -1,7 +1,9 @@
-// What the job that a worker is at has had of the processor, seen from outside.
+// What the job that a worker is at has had of the processor, seen from outside; or the pause
+// between two.
 //
 // For: ending a worker that asks nobody whether to go on: a decoder in an endless loop, one long
-// transform. Not for: accounts; a worker tells what its jobs took (JobDone::cpu_us).
+// transform; and one that works without a job. Not for: accounts; a worker tells what its jobs took
+// (JobDone::cpu_us).
 #pragma once
 
 #include <cstdint>
@@ -12,6 +14,11 @@ namespace sonogate::broker {
 
 class CpuWatch {
   public:
+    // The pause after so many jobs, as a job's number: no job ever has it.
+    static constexpr std::uint64_t between_jobs(std::uint32_t jobs) noexcept {
+        return ~std::uint64_t{jobs};
+    }
+
     // Since the first look at that job, so up to the time between two looks too little.
     std::uint64_t used_ns(std::uint64_t job, std::int32_t pid) noexcept {
         const std::uint64_t now_ns = cpu_ns_of(pid).value_or(0);

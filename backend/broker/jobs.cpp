@@ -2,6 +2,8 @@
 // waiters.cpp.
 #include "broker/jobs.hpp"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <string_view>
 #include <utility>
@@ -278,6 +280,7 @@ void Jobs::tick(std::uint64_t now_ns) {
         check_time(job, now_ns);
     }
     end_spinning_workers();
+    end_workers_busy_with_nothing();
     // Ending a child moves its other jobs, so each round looks for one.
     for (;;) {
         const auto stuck = std::find_if(jobs_.begin(), jobs_.end(), [&](const auto& entry) {
@@ -324,6 +327,23 @@ void Jobs::end_spinning_workers() {
                        .limit = parts_.settings.job_cpu_ms,
                        .value = 0});
         }
+        child_ended(birth, Ending::stuck);
+    }
+}
+
+// A worker without a job sleeps. One that does not was taken over or hangs, and would keep a core,
+// and the next job, from others.
+void Jobs::end_workers_busy_with_nothing() {
+    std::vector<std::uint64_t> busy;
+    for (const auto& child : parts_.pool.children()) {
+        if (child->lane != Lane::librarian && child->jobs.empty() && child->pid != 0 &&
+            child->cpu.used_ns(CpuWatch::between_jobs(child->handed), child->pid) > idle_cpu_ns) {
+            spdlog::error("{} (pid {}) works without a job and is ended", Pool::name_of(*child),
+                          child->pid);
+            busy.push_back(child->birth);
+        }
+    }
+    for (const std::uint64_t birth : busy) {
         child_ended(birth, Ending::stuck);
     }
 }

@@ -50,6 +50,8 @@ class Jobs {
     static constexpr unsigned most_workers = 2;
     // How much longer than its budget a worker may compute before it is ended from outside.
     static constexpr std::uint64_t cpu_patience_ns = 300'000'000;
+    // What a worker may have of the processor without a job: to be born, and to tidy up.
+    static constexpr std::uint64_t idle_cpu_ns = 1'000'000'000;
     // Librarians that may die with a job before its client is told.
     static constexpr unsigned most_librarians = 3;
     // Children of any kind: a worker could lie about what it had begun.
@@ -134,6 +136,7 @@ class Jobs {
     void place_again(Job& job, bool begun);
     void stop_work(Job& job);
     void end_spinning_workers();
+    void end_workers_busy_with_nothing();
     void check_time(Job& job, std::uint64_t now_ns);
 
     shm::Completion completion_of(const Job& job) const;

@@ -37,11 +37,27 @@ bool is_seqpacket_listener(int fd) {
            ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening == 1;
 }
 
+// False where it is too long, or empty.
+bool fill(sockaddr_un& address, const std::string& path) noexcept {
+    address.sun_family = AF_UNIX;
+    const bool fits = !path.empty() && path.size() < sizeof(address.sun_path);
+    if (fits) {
+        std::memcpy(address.sun_path, path.data(), path.size());
+    }
+    return fits;
+}
+
 bool somebody_answers(const sockaddr_un& address) {
     const UniqueFd probe(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     return ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) ==
                0 ||
            errno != ECONNREFUSED;
+}
+
+bool is_abandoned(const sockaddr_un& address) {
+    struct stat status {};
+    return ::lstat(address.sun_path, &status) == 0 && S_ISSOCK(status.st_mode) &&
+           !somebody_answers(address);
 }
 
 Result<void> bind_to(int socket, const sockaddr_un& address) {
@@ -52,9 +68,7 @@ Result<void> bind_to(int socket, const sockaddr_un& address) {
     if (errno != EADDRINUSE) {
         return system_failure(errno);
     }
-    struct stat status {};
-    const bool is_socket = ::lstat(address.sun_path, &status) == 0 && S_ISSOCK(status.st_mode);
-    if (!is_socket || somebody_answers(address) || ::unlink(address.sun_path) != 0 ||
+    if (!is_abandoned(address) || ::unlink(address.sun_path) != 0 ||
         ::bind(socket, name, sizeof(address)) != 0) {
         return system_failure(EADDRINUSE);
     }
@@ -76,11 +90,9 @@ Result<Listener> Listener::open(const std::string& path) {
         return out;
     }
     sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.empty() || path.size() >= sizeof(address.sun_path)) {
+    if (!fill(address, path)) {
         return system_failure(path.empty() ? EDESTADDRREQ : ENAMETOOLONG);
     }
-    std::memcpy(address.sun_path, path.data(), path.size());
     out.socket_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!out.socket_) {
         return system_failure(errno);
@@ -93,16 +105,13 @@ Result<Listener> Listener::open(const std::string& path) {
         return system_failure(errno);
     }
     out.name_ = path;
-    out.made_.reset(::open(path.c_str(), O_PATH | O_CLOEXEC));
     return out;
 }
 
-Listener::~Listener() {
-    struct stat made {};
-    struct stat there {};
-    if (made_ && ::fstat(made_.get(), &made) == 0 && ::lstat(name_.c_str(), &there) == 0 &&
-        made.st_dev == there.st_dev && made.st_ino == there.st_ino) {
-        ::unlink(name_.c_str());
+void Listener::remove_abandoned(const std::string& path) noexcept {
+    sockaddr_un address{};
+    if (fill(address, path) && is_abandoned(address)) {
+        ::unlink(address.sun_path);
     }
 }
 

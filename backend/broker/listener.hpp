@@ -18,9 +18,9 @@ class Listener {
     // answers.
     static Result<Listener> open(const std::string& path);
 
-    Listener(Listener&& other) noexcept = default;
-    Listener& operator=(Listener&&) = delete;
-    ~Listener();  // removes the socket file that it made
+    // Removes the socket file of a broker that listens no more, unless somebody answers there, who
+    // passed the socket. For the zygote: the broker's filter lets it remove nothing.
+    static void remove_abandoned(const std::string& path) noexcept;
 
     UniqueFd take_socket() noexcept { return std::move(socket_); }
     const std::string& name() const noexcept { return name_; }
@@ -30,7 +30,6 @@ class Listener {
 
     UniqueFd socket_;
     std::string name_;
-    UniqueFd made_;  // the file we made, so that a successor's is not removed
 };
 
 }  // namespace sonogate::broker

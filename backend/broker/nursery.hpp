@@ -8,6 +8,7 @@
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 #include "broker/heartbeat.hpp"
+#include "shm/message.hpp"
 #include "worker/fork_request.hpp"
 
 namespace sonogate::broker {
@@ -24,6 +25,9 @@ class Nursery {
     // Orders a child whose end of the channel is `channel`; the news comes later. Errors:
     // overloaded where the zygote is behind, internal with errno where it is gone.
     Result<void> order(const worker::ForkRequest& request, const UniqueFd& channel);
+
+    // The broker has drained; what it may not remove itself is the zygote's to remove.
+    void farewell() { (void)shm::send_message(socket_.get(), worker::ForkRequest{}); }
 
     struct News {
         worker::ForkReply reply;

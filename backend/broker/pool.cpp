@@ -328,9 +328,9 @@ std::unique_ptr<Child> Pool::take_out(std::uint64_t birth, bool kill) {
     return child;
 }
 
-// A worker that was ready died of a job: replaced at once, or whoever sends such jobs decides how
-// many workers there are. What never became ready has a cause that a new one shares, and so has a
-// librarian that faults again and again: wait longer and longer.
+// A worker that had a job died of it: replaced at once, or whoever sends such jobs decides how many
+// workers there are. What never became ready, or dies young of nothing, has a cause that a new one
+// shares, and so has a librarian that faults again and again: wait longer and longer.
 void Pool::note_death(const Child& child) {
     ++deaths_;
     const bool librarian = child.lane == Lane::librarian;
@@ -341,7 +341,8 @@ void Pool::note_death(const Child& child) {
     auto& where = place(child.lane, child.index);
     const std::uint64_t now = now_ns();
     const bool young = now - child.born_ns < young_ns;
-    if (!was_ready) {
+    const bool of_nothing = !librarian && young && child.handed == 0;
+    if (!was_ready || of_nothing) {
         ++where.young_deaths;
     } else if (!librarian || !young) {
         where.young_deaths = 0;

@@ -1,5 +1,6 @@
 #include "sandbox/confinement.hpp"
 
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -106,6 +107,8 @@ Confinement::Confinement(const std::string& state_folder)
       start_(Size::of_this_process()),
       nameless_folder_(has_filters && enter_nameless_folder(state_folder)) {
     empty_environment();
+    // Whoever is of the same user may else open our memory in /proc; a child is born like it.
+    ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (const auto own = kept(Filter::zygote); own) {
         (void)own->load();  // the children's own say more, and tell whether there are any
     }
@@ -126,10 +129,15 @@ std::uint32_t Confinement::enter_as_worker(std::uint32_t layers, std::array<int,
 }
 
 std::uint32_t Confinement::enter_as_librarian() const noexcept {
+    // A catalog in a folder of somebody else is opened all the same, and stays his.
+    (void)keep_capabilities({CAP_DAC_OVERRIDE, CAP_CHOWN});
     return librarian_ && librarian_->load() ? filter_layers : 0U;
 }
 
 std::uint32_t enter_as_broker() noexcept {
+    ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    // Workers of root's daemon are another user, and its state folder may be.
+    (void)keep_capabilities({CAP_KILL, CAP_DAC_READ_SEARCH});
     const auto own = kept(Filter::broker);
     return own && own->load() ? filter_layers : 0U;
 }

@@ -58,6 +58,18 @@ const Calls new_sockets = {
     SCMP_SYS(socket), SCMP_SYS(socketpair), SCMP_SYS(connect), SCMP_SYS(bind),
     SCMP_SYS(listen), SCMP_SYS(accept),     SCMP_SYS(accept4),
 };
+// What makes, changes or removes a name, or what the file system keeps of a file.
+const Calls changes_of_files = {
+    SCMP_SYS(creat),     SCMP_SYS(truncate),     SCMP_SYS(unlink),      SCMP_SYS(unlinkat),
+    SCMP_SYS(rename),    SCMP_SYS(renameat),     SCMP_SYS(renameat2),   SCMP_SYS(link),
+    SCMP_SYS(linkat),    SCMP_SYS(symlink),      SCMP_SYS(symlinkat),   SCMP_SYS(mkdir),
+    SCMP_SYS(mkdirat),   SCMP_SYS(rmdir),        SCMP_SYS(mknod),       SCMP_SYS(mknodat),
+    SCMP_SYS(chmod),     SCMP_SYS(fchmod),       SCMP_SYS(fchmodat),    SCMP_SYS(chown),
+    SCMP_SYS(fchown),    SCMP_SYS(lchown),       SCMP_SYS(fchownat),    SCMP_SYS(utime),
+    SCMP_SYS(utimes),    SCMP_SYS(futimesat),    SCMP_SYS(utimensat),   SCMP_SYS(setxattr),
+    SCMP_SYS(lsetxattr), SCMP_SYS(fsetxattr),    SCMP_SYS(removexattr), SCMP_SYS(lremovexattr),
+    SCMP_SYS(bind),      SCMP_SYS(fremovexattr),
+};
 // All that decoding, transforming and the channel take. Measured, not guessed: the tests run every
 // format, and what is missing here is counted.
 const Calls of_a_worker = {
@@ -247,11 +259,12 @@ Result<Filter> Filter::broker() {
         .threads_alone()
         .no_new_code()
         .rule(SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket), {SCMP_A0(SCMP_CMP_NE, AF_UNIX)})
-        .rule(SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat),
-              {SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_WRONLY)})
-        .rule(SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat),
-              {SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_RDWR)})
-        .rule(SCMP_ACT_ERRNO(EACCES), {SCMP_SYS(open), SCMP_SYS(creat), SCMP_SYS(openat2)});
+        .rule(SCMP_ACT_ERRNO(EACCES), {SCMP_SYS(open), SCMP_SYS(openat2)})
+        .rule(SCMP_ACT_ERRNO(EACCES), changes_of_files);
+    for (const unsigned bit : {O_WRONLY, O_RDWR, O_CREAT, O_TRUNC}) {  // O_TMPFILE has O_RDWR
+        draft.rule(SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat),
+                   {SCMP_A2(SCMP_CMP_MASKED_EQ, bit, bit)});
+    }
     return draft.compile();
 }
 

@@ -4,12 +4,17 @@
 // Not for: what a process may reach (namespaces.hpp). A worker's program names what it needs and
 // refuses the rest with ENOSYS, counted; the others' name what they never do.
 //
-//            exec, ptrace,   fork    sockets    files      pages that    all else
-//            other memory                                  can be run
-//   worker   killed          killed  killed     ENOSYS     killed        ENOSYS
-//   librarian killed         killed  killed     yes        killed        yes
-//   broker   killed          killed  unix only  to read    killed        yes
-//   zygote   killed          yes     yes        yes        yes           yes
+//             exec, ptrace,  fork    sockets    files     pages that  all else
+//             other memory                                can be run
+//   worker    killed         killed  killed     ENOSYS    killed      ENOSYS
+//   librarian killed         killed  killed     yes       killed      yes
+//   broker    killed         killed  unix only  to read   killed      yes
+//   zygote    killed         yes     yes        yes       yes         yes
+//
+// Other memory is that of process_vm_readv() and its kin. What stands in /proc is a file: it is
+// kept from the librarian and the broker by PR_SET_DUMPABLE and capabilities (confinement.cpp). To
+// read: no file is opened to write, created, cut, renamed, removed, linked or given other rights;
+// what is open already, memfds above all, is written.
 #pragma once
 
 #include <linux/filter.h>

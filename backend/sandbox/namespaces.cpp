@@ -37,6 +37,11 @@ pid_t clone_process(int flags) noexcept {
 
 using Capabilities = std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3>;
 
+bool get_capabilities(Capabilities& out) noexcept {
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    return ::syscall(SYS_capget, &header, out.data()) == 0;
+}
+
 bool set_capabilities(const Capabilities& wanted) noexcept {
     __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
     return ::syscall(SYS_capset, &header, wanted.data()) == 0;
@@ -49,9 +54,8 @@ bool become_nobody() noexcept {
         ::setresuid(nobody, nobody, nobody) != 0) {
         return false;
     }
-    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
     Capabilities all{};
-    if (::syscall(SYS_capget, &header, all.data()) == 0) {
+    if (get_capabilities(all)) {
         for (auto& word : all) {
             word.effective = word.permitted;
         }
@@ -91,6 +95,22 @@ bool enter_nameless_folder(const std::string& state_folder) noexcept {
         }
     }
     return false;
+}
+
+bool keep_capabilities(std::initializer_list<unsigned> wanted) noexcept {
+    Capabilities kept{};
+    for (const unsigned capability : wanted) {
+        kept[CAP_TO_INDEX(capability)].permitted |= CAP_TO_MASK(capability);
+    }
+    Capabilities has{};
+    if (!get_capabilities(has)) {
+        return false;
+    }
+    for (std::size_t i = 0; i < kept.size(); ++i) {
+        kept[i].permitted &= has[i].permitted;
+        kept[i].effective = kept[i].permitted;
+    }
+    return set_capabilities(kept);
 }
 
 std::uint32_t move_apart(std::uint32_t layers, bool nameless_folder) noexcept {

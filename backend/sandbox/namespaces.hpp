@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 
 namespace sonogate::sandbox {
@@ -26,5 +27,8 @@ bool enter_nameless_folder(const std::string& state_folder) noexcept;
 // In the child: an ordinary user instead of root, the other namespaces, the current folder as root
 // where it is a nameless one, no capability. Returns `layers` and what was added.
 std::uint32_t move_apart(std::uint32_t layers, bool nameless_folder) noexcept;
+
+// Gives up every capability but those (numbers of <linux/capability.h>), as far as it has them.
+bool keep_capabilities(std::initializer_list<unsigned> wanted) noexcept;
 
 }  // namespace sonogate::sandbox

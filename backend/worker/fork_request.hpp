@@ -16,7 +16,8 @@ enum class Role : std::uint32_t { none = 0, worker, librarian, count_ };
 
 inline constexpr std::size_t store_bytes_max = 1040;
 
-// broker -> zygote, with one descriptor: the child's end of its channel.
+// broker -> zygote, with one descriptor: the child's end of its channel. With none, and no role:
+// the broker ends in order, and this was the last.
 struct ForkRequest {
     std::uint64_t birth = 0;  // the broker's number for this child, repeated in every reply
     Role role = Role::none;

@@ -97,6 +97,10 @@ class Zygote {
   private:
     // The child's exit status, in the child; nothing in the zygote.
     std::optional<int> fork_child(shm::Message& message) {
+        if (const auto last = message.as<ForkRequest>(0); last && last->role == Role::none) {
+            roles_.farewell();
+            return std::nullopt;
+        }
         const auto request = message.as<ForkRequest>(1);
         if (!request || request->store_bytes > store_bytes_max) {
             spdlog::error("zygote: a fork request that is none");

@@ -22,6 +22,7 @@ struct Roles {
     std::function<int(shm::ChildChannel channel, std::uint32_t layers)> worker;
     std::function<int(UniqueFd channel, const ForkRequest& request, std::uint32_t layers)>
         librarian;
+    std::function<void()> farewell;  // in the zygote: the broker ends in order
 };
 
 // Makes the plans of `operations`, then serves fork requests until the broker is gone, then ends

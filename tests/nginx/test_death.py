@@ -205,6 +205,7 @@ def stand_still(server, role):
 
 def test_workers_that_stand_still_cost_a_retry_at_most(serve):
     server = serve(pool="workers 1;", location="sonogate_max_body 64m;")
+    wait_until(lambda: len(server.pids("sonogated: worker")) == 2)  # ready is said with the first
     stopped = stand_still(server, "sonogated: worker")
     # Well before its deadline of 300 s: they are missed, killed, and others do the job.
     assert_job_answer(server.post("/v1/analyze", data=SHORT, timeout=30), "analyze")

@@ -12,9 +12,9 @@ import pytest
 from contract import assert_job_answer
 from load import Load
 from metrics import scrape
-from served import Served, reachable_folder, wait_until
+from served import Served, command_of, reachable_folder, wait_until
 from sounds import tone, wav, wav_of_size
-from taken_over import POSSIBLE, STACK, call_inside
+from taken_over import POSSIBLE, STACK, call_inside, spin_inside
 
 CLIP = wav(tone(440, 0.5))
 NAMESPACES = ("user", "mnt", "net", "pid", "ipc")
@@ -99,7 +99,7 @@ def test_nothing_that_decoding_takes_is_refused(server):
     assert samples['sonogate_sandbox_violations_total{outcome="killed"}'] == 0
 
 
-CALLS = {"openat": 257, "connect": 42, "kill": 62, "dup": 32, "shmget": 29, "execve": 59, "fork": 57, "ptrace": 101, "socket": 41, "mmap": 9, "rt_sigaction": 13}
+CALLS = {"openat": 257, "connect": 42, "kill": 62, "dup": 32, "shmget": 29, "execve": 59, "fork": 57, "ptrace": 101, "socket": 41, "mmap": 9, "rt_sigaction": 13, "unlink": 87}
 REFUSED = {
     "open a file": ("openat", -100, STACK, os.O_RDONLY),
     "kill everybody": ("kill", -1, signal.SIGKILL),
@@ -153,6 +153,58 @@ def test_a_worker_that_was_taken_over_reaches_nothing_and_the_service_goes_on(se
         wait_until(lambda: len(set(server.pids("sonogated: worker")) - {victim}) == 2)  # noqa: B023
 
 
+@pytest.mark.skipif(not POSSIBLE, reason="reaches into the daemon")
+def test_librarian_and_broker_that_were_taken_over_open_no_memory_and_the_broker_changes_no_file(server):
+    (broker,), (librarian,), (zygote,) = (server.pids(f"sonogated: {role}") for role in ("broker", "librarian", "zygote"))
+    for who, whom in ((librarian, broker), (librarian, zygote), (broker, librarian), (broker, zygote)):
+        assert wait_until_called(who, "openat", -100, f"/proc/{whom}/mem", os.O_RDONLY) == -errno.EACCES
+    assert wait_until_called(librarian, "openat", -100, f"/proc/{broker}/mem", os.O_RDWR) == -errno.EACCES
+    victim = os.path.join(server.state, "victim")
+    with open(victim, "w", encoding="ascii") as file:
+        file.write("kept")
+    for name, *arguments in (("openat", -100, victim, os.O_RDONLY | os.O_TRUNC), ("openat", -100, victim, os.O_RDWR), ("unlink", victim)):
+        assert wait_until_called(broker, name, *arguments) == -errno.EACCES
+    with open(victim, encoding="ascii") as file:
+        assert file.read() == "kept"
+    for pid, capabilities in ((broker, {2, 5}), (librarian, {0, 1})):  # KILL and DAC_READ_SEARCH; CHOWN and DAC_OVERRIDE
+        about = status(pid)
+        assert int(about["CapPrm"], 16) == int(about["CapEff"], 16) == sum(1 << bit for bit in capabilities) & int(status("self")["CapPrm"], 16)
+    assert_job_answer(server.post("/v1/identify", data=CLIP), "identify")
+
+
+def wait_until_called(pid, name, *arguments):
+    """call_inside() of a process that is busy now and then."""
+
+    def attempt():
+        try:
+            return [call_inside(pid, CALLS[name], *arguments)]
+        except AssertionError:
+            return None
+
+    return wait_until(attempt)[0]
+
+
+@pytest.mark.skipif(not POSSIBLE, reason="reaches into a worker")
+def test_a_worker_that_works_without_a_job_is_ended(serve):
+    server = serve(pool="workers 1;")
+    wait_until(lambda: len(server.pids("sonogated: worker")) == 2)
+    lost = server.pids("sonogated: worker")[0]
+    spin_inside(lost)
+    wait_until(lambda: lost not in server.pids("sonogated: worker"))
+    assert "works without a job" in server.daemon_log()
+    assert_job_answer(server.post("/v1/analyze", data=CLIP), "analyze")
+
+
+def test_a_worker_that_dies_of_nothing_is_replaced_later_and_later(serve):
+    server = serve(pool="workers 1;")
+    for pause_ms in (100, 200):
+        wait_until(lambda: len(server.pids("sonogated: worker")) == 2 and scrape(server)[0]['sonogate_workers{state="ready"}'] == 2)
+        worker = next(pid for pid in server.pids("sonogated: worker") if "worker 0" in command_of(pid))
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: f"worker 0 starts again in {pause_ms} ms" in server.daemon_log())  # noqa: B023
+    assert_job_answer(server.post("/v1/analyze", data=CLIP), "analyze")
+
+
 def works_and_tells(served, left):
     assert_job_answer(served.post("/v1/analyze", data=CLIP), "analyze")
     told = layers(served)
@@ -197,6 +249,7 @@ def test_a_changed_bound_of_memory_is_for_new_workers(serve):
     server = serve(pool="workers 1; job_memory 64m;")
     wait_until(lambda: len(server.pids("sonogated: worker")) == 2)  # ready is said with the first
     old = set(server.pids("sonogated: worker"))
+    os.kill(min(old), signal.SIGSTOP)  # who does not hear that he is to go is killed after his time
     server.write_conf(pool="workers 1; job_memory 128m;")
     server.process.send_signal(signal.SIGHUP)  # scripts/serve reads the file, then nginx does
 

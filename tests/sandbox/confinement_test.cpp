@@ -1,5 +1,5 @@
-// What a worker that was taken over by a file can do: each attempt is made inside the real sandbox,
-// in a process that a zygote cloned, and its end is looked at from outside.
+// What a process that was taken over can do, a worker above all: each attempt is made inside the
+// real sandbox, in a process that a zygote cloned, and its end is looked at from outside.
 #include <fcntl.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -25,6 +25,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/unique_fd.hpp"
@@ -433,6 +434,190 @@ void where_no_namespace_is_to_be_had_the_rest_still_holds(void**) {
     }
 }
 
+// ---- the librarian, the broker, the zygote
+
+enum class Role { librarian, broker, zygote };
+constexpr std::array<const char*, 3> role_names = {"librarian", "broker", "zygote"};
+
+// As inside(), in a child of a zygote that became `role`.
+Seen inside_of(Role role, const Attempt& attempt) {
+    void* const shared =
+        ::mmap(nullptr, sizeof(Told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(shared != MAP_FAILED);
+    auto* const told = new (shared) Told;
+    const pid_t zygote = ::fork();
+    if (zygote == 0) {
+        const Confinement confinement("/tmp");
+        const pid_t child = ::fork();
+        if (child == 0) {
+            told->layers = role == Role::librarian ? confinement.enter_as_librarian()
+                           : role == Role::broker  ? enter_as_broker()
+                                                   : filter_layers;
+            errno = 0;
+            told->result = attempt(-1);
+            told->error = errno;
+            told->returned = true;
+            ::_exit(0);
+        }
+        int status = -1;
+        ::waitpid(child, &status, 0);
+        told->status = status;
+        ::_exit(0);
+    }
+    int status = -1;
+    ::waitpid(zygote, &status, 0);
+    assert_int_equal(status, 0);
+    const Seen out{told->refused, told->layers, told->result,
+                   told->error,   told->status, told->returned};
+    ::munmap(shared, sizeof(Told));
+    return out;
+}
+
+void assert_killed(Role role, const std::vector<Named>& attempts) {
+    for (const auto& [name, attempt] : attempts) {
+        const Seen seen = inside_of(role, attempt);
+        if (!killed_by_filter(seen)) {
+            fail_msg("%s, %s: status %x, result %d, errno %d",
+                     role_names[static_cast<std::size_t>(role)], name,
+                     static_cast<unsigned>(seen.status), seen.result, seen.error);
+        }
+    }
+}
+
+void no_process_of_the_daemon_runs_programs_or_looks_into_others(void**) {
+    if (!has_filters) {
+        skip();
+    }
+    for (const Role role : {Role::librarian, Role::broker, Role::zygote}) {
+        assert_killed(
+            role,
+            {{"exec", [](int) { return ::execl("/bin/true", "true", nullptr); }},
+             {"execveat", call(SYS_execveat, AT_FDCWD, "/bin/true", nullptr, nullptr, 0)},
+             {"ptrace", [](int) { return static_cast<int>(::ptrace(PTRACE_TRACEME, 0, 0, 0)); }},
+             {"read another's memory", call(SYS_process_vm_readv, 1, nullptr, 0, nullptr, 0, 0)},
+             {"write another's memory", call(SYS_process_vm_writev, 1, nullptr, 0, nullptr, 0, 0)},
+             {"a descriptor of another", call(SYS_pidfd_getfd, 3, 0, 0)},
+             {"bpf", call(SYS_bpf, 0, nullptr, 0)},
+             {"perf", call(SYS_perf_event_open, nullptr, 0, 0, -1, 0)},
+             {"faults of its own", call(SYS_userfaultfd, 0)},
+             {"io_uring", call(SYS_io_uring_setup, 1, nullptr)},
+             {"a module", call(SYS_finit_module, 0, "", 0)},
+             {"a key", call(SYS_keyctl, 0, 0, 0, 0, 0)},
+             {"mount", call(SYS_mount, "none", "/tmp", "tmpfs", 0, nullptr)},
+             {"open by handle", call(SYS_open_by_handle_at, -1, nullptr, 0)}});
+    }
+}
+
+void librarian_and_broker_make_no_process_and_no_code(void**) {
+    if (!has_filters) {
+        skip();
+    }
+    for (const Role role : {Role::librarian, Role::broker}) {
+        assert_killed(
+            role, {{"fork", [](int) { return static_cast<int>(::fork()); }},
+                   {"clone", call(SYS_clone, SIGCHLD, 0, 0, 0, 0)},
+                   {"unshare", [](int) { return ::unshare(CLONE_NEWUSER); }},
+                   {"setns", [](int) { return ::setns(0, 0); }},
+                   {"chroot", [](int) { return ::chroot("/"); }},
+                   {"another user", [](int) { return ::setuid(12345); }},
+                   {"map executable",
+                    [](int) { return page(PROT_READ | PROT_EXEC) == MAP_FAILED ? -1 : 0; }},
+                   {"make executable",
+                    [](int) { return ::mprotect(page(PROT_READ), 4096, PROT_READ | PROT_EXEC); }},
+                   {"personality", call(SYS_personality, 0x0400000)},
+                   {"an internet socket", [](int) { return ::socket(AF_INET, SOCK_STREAM, 0); }}});
+    }
+    assert_killed(Role::librarian,
+                  {{"socket", [](int) { return ::socket(AF_UNIX, SOCK_STREAM, 0); }},
+                   {"connect", call(SYS_connect, -1, nullptr, 0)},
+                   {"accept", call(SYS_accept4, -1, nullptr, nullptr, 0)}});
+}
+
+void the_broker_opens_files_to_read_and_changes_none(void**) {
+    if (!has_filters) {
+        skip();
+    }
+    std::array<char, 32> name{"/tmp/confinement-XXXXXX"};
+    const UniqueFd victim(::mkstemp(name.data()));
+    assert_true(victim && ::write(victim.get(), "kept", 4) == 4);
+    static std::string path;
+    path = name.data();
+    const auto opened = [](int flags) -> Attempt {
+        return [=](int) { return ::open(path.c_str(), flags, 0600); };
+    };
+    const std::vector<Named> attempts = {
+        {"open to write", opened(O_WRONLY)},
+        {"open to read and write", opened(O_RDWR)},
+        {"open to do neither", opened(O_ACCMODE)},
+        {"cut while opening", opened(O_RDONLY | O_TRUNC)},
+        {"create", opened(O_RDONLY | O_CREAT)},
+        {"a file without a name", [](int) { return ::open("/tmp", O_TMPFILE | O_RDWR, 0600); }},
+        {"openat2", call(SYS_openat2, AT_FDCWD, "/etc/passwd", nullptr, 0)},
+        {"cut", [](int) { return ::truncate(path.c_str(), 0); }},
+        {"unlink", [](int) { return ::unlink(path.c_str()); }},
+        {"unlinkat", [](int) { return ::unlinkat(AT_FDCWD, path.c_str(), 0); }},
+        {"rename", [](int) { return ::rename(path.c_str(), (path + "x").c_str()); }},
+        {"renameat2", call(SYS_renameat2, -1, nullptr, -1, nullptr, 0)},
+        {"link", [](int) { return ::link(path.c_str(), (path + "x").c_str()); }},
+        {"symlink", [](int) { return ::symlink("x", (path + "x").c_str()); }},
+        {"chmod", [](int) { return ::chmod(path.c_str(), 0777); }},
+        {"fchmod", [](int) { return ::fchmod(0, 0777); }},
+        {"chown", [](int) { return ::chown(path.c_str(), 1, 1); }},
+        {"mkdir", [](int) { return ::mkdir((path + "x").c_str(), 0700); }},
+        {"rmdir", [](int) { return ::rmdir("/tmp"); }},
+        {"mkfifo", [](int) { return ::mknod((path + "x").c_str(), S_IFIFO | 0600, 0); }},
+        {"bind", call(SYS_bind, -1, nullptr, 0)},
+    };
+    for (const auto& [what, attempt] : attempts) {
+        const Seen seen = inside_of(Role::broker, attempt);
+        if (seen.result != -1 || seen.error != EACCES) {
+            fail_msg("%s: result %d, errno %d", what, seen.result, seen.error);
+        }
+    }
+    assert_true(inside_of(Role::broker, opened(O_RDONLY)).result >= 0);
+    struct stat status {};
+    assert_int_equal(::stat(path.c_str(), &status), 0);
+    assert_int_equal(status.st_size, 4);
+    ::unlink(path.c_str());
+}
+
+void who_may_open_files_opens_no_memory_of_another(void**) {
+    static std::string path;  // the zygote is as hard to look into as the broker
+    for (const Role role : {Role::librarian, Role::broker}) {
+        for (const int flags : {O_RDONLY, O_RDWR}) {
+            const Seen seen = inside_of(role, [=](int) {
+                path = "/proc/" + std::to_string(::getppid()) + "/mem";
+                return ::open(path.c_str(), flags);
+            });
+            assert_int_equal(seen.result, -1);
+            assert_int_equal(seen.error, EACCES);
+        }
+    }
+}
+
+void the_librarian_works_on_files_and_the_broker_on_memory(void**) {
+    const auto a_thread = [] {
+        int out = 0;
+        std::thread([&] { out = 1; }).join();
+        return out;
+    };
+    const Seen librarian = inside_of(Role::librarian, [=](int) {
+        std::array<char, 32> name{"/tmp/confinement-XXXXXX"};
+        const UniqueFd file(::mkstemp(name.data()));
+        return file && ::write(file.get(), "x", 1) == 1 && ::unlink(name.data()) == 0 ? a_thread()
+                                                                                      : -1;
+    });
+    assert_int_equal(librarian.result, 1);
+    const Seen broker = inside_of(Role::broker, [=](int) {
+        const UniqueFd file(::memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+        const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM, 0));
+        return socket && ::ftruncate(file.get(), 4096) == 0 && ::write(file.get(), "x", 1) == 1
+                   ? a_thread()
+                   : -1;
+    });
+    assert_int_equal(broker.result, 1);
+}
+
 }  // namespace
 
 int main() {
@@ -448,6 +633,11 @@ int main() {
         cmocka_unit_test(root_becomes_nobody),
         cmocka_unit_test(an_ordinary_user_gets_what_there_is),
         cmocka_unit_test(where_no_namespace_is_to_be_had_the_rest_still_holds),
+        cmocka_unit_test(no_process_of_the_daemon_runs_programs_or_looks_into_others),
+        cmocka_unit_test(librarian_and_broker_make_no_process_and_no_code),
+        cmocka_unit_test(the_broker_opens_files_to_read_and_changes_none),
+        cmocka_unit_test(who_may_open_files_opens_no_memory_of_another),
+        cmocka_unit_test(the_librarian_works_on_files_and_the_broker_on_memory),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
