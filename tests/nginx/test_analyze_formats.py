@@ -170,17 +170,17 @@ def mp3_of_two_bitrates(first, second):
     return encode("mp3-untagged-vbr", wav(numpy.repeat([first, second], 6 * 44100) * noise(12, 1.0)))
 
 
-@pytest.mark.parametrize("order", [(0.5, 0.0), (0.0, 0.5)])
-def test_an_mp3_that_does_not_say_how_long_it_is_is_read_to_its_end(server, serve, order):
+def test_an_mp3_that_does_not_say_how_long_it_is_is_read_to_its_end(server, serve):
     """The bitrate of its first frames tells nothing of the others."""
-    file = mp3_of_two_bitrates(*order)
-    out = assert_job_answer(server.post("/v1/analyze", data=file), "analyze")
-    assert out["audio"]["duration_s"] == pytest.approx(12.0, abs=0.08)
-    assert not out["audio"].get("truncated", False)
-    assert out["levels"]["peak_dbfs"] > -8
     bounded = serve(location="sonogate_max_audio 13s;")
-    assert_job_answer(bounded.post("/v1/analyze", data=file), "analyze")
-    assert_problem(bounded.post("/v1/analyze", data=file + file), 413, "audio-too-long")
+    for order in [(0.5, 0.0), (0.0, 0.5)]:
+        file = mp3_of_two_bitrates(*order)
+        out = assert_job_answer(server.post("/v1/analyze", data=file), "analyze")
+        assert out["audio"]["duration_s"] == pytest.approx(12.0, abs=0.08)
+        assert not out["audio"].get("truncated", False)
+        assert out["levels"]["peak_dbfs"] > -8
+        assert_job_answer(bounded.post("/v1/analyze", data=file), "analyze")
+        assert_problem(bounded.post("/v1/analyze", data=file + file), 413, "audio-too-long")
 
 
 def id3v2(word=b"text"):
