@@ -154,7 +154,8 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        server = Sonogate(folder, BUILD, connections=wanted)
+        # All slow uploads end at once: each is to wait for a worker, not to be told to come back.
+        server = Sonogate(folder, BUILD, f"queue {options.slow + 64} timeout=60s;", connections=wanted)
         try:
             rows = run(server, options.idle, options.slow)
         finally:
