@@ -109,7 +109,10 @@ http {{
 
 
 class Sonogate(Server):
-    """(a) sonogate as an operator starts it; `pool` and `server` are more settings of those blocks, `connections` those of a worker."""
+    """(a) sonogate as an operator starts it, but that its workers stay: the CPU time of those that ended could not be added up.
+
+    `pool` and `server` are more settings of those blocks, `connections` those of a worker.
+    """
 
     def __init__(self, folder, build, pool="", connections=1024, server=""):
         super().__init__(folder)
@@ -124,7 +127,7 @@ http {{
     access_log off;
     keepalive_requests 1000000;
     keepalive_timeout 600s;
-    sonogate_pool main {{ socket run/main.sock; catalog sqlite:catalog.db; {pool} }}
+    sonogate_pool main {{ socket run/main.sock; catalog sqlite:catalog.db; worker_jobs 1000000000; {pool} }}
     server {{
         listen 127.0.0.1:{self.port};
         {server}
