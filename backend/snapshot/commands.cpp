@@ -121,11 +121,12 @@ std::string summary(const Findings& findings) {
                        findings.version);
 }
 
-// Whoever runs this, the files belong to the one whose folder it is: the daemon must open them.
+// Whoever runs this, the files belong to the one whose folder it is: the daemon must open them. He
+// could put a link in a file's place, which is not followed.
 bool give_to_owner_of(const std::string& folder, const std::string& path) {
     struct stat status {};
     return ::stat(folder.c_str(), &status) == 0 &&
-           (::geteuid() != 0 || ::chown(path.c_str(), status.st_uid, status.st_gid) == 0);
+           (::geteuid() != 0 || ::lchown(path.c_str(), status.st_uid, status.st_gid) == 0);
 }
 
 }  // namespace
