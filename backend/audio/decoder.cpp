@@ -10,8 +10,8 @@ namespace {
 using Open = Result<std::unique_ptr<Decoder>> (*)(AudioFormat format, Bytes file);
 
 struct Row {
-    AudioFormat format;
-    Open open;
+    AudioFormat format = AudioFormat::unknown;
+    Open open = nullptr;
     Open otherwise = nullptr;  // asked where the first finds it undecodable
 };
 

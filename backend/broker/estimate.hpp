@@ -90,7 +90,7 @@ class Estimate {
 
   private:
     static constexpr std::size_t buckets = 42;  // up to max_upload_bytes
-    static constexpr std::uint64_t unseen_ns_a_ksample = 10 * 1024;
+    static constexpr std::uint64_t unseen_ns_a_ksample = 10 * std::uint64_t{1024};
     // Shorter jobs are all beginning and end, and say nothing about samples.
     static constexpr std::uint64_t least_ksamples = 64;
     // A worker's figures are not trusted to be sane: beyond these the products would overflow.
