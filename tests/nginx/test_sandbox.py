@@ -21,7 +21,7 @@ NAMESPACES = ("user", "mnt", "net", "pid", "ipc")
 LAYERS = ("user_namespace", "mount_namespace", "network_namespace", "pid_namespace", "ipc_namespace", "empty_root")
 ALWAYS = ("unprivileged", "no_new_privileges", "limits", "filter")
 
-# A build with sanitizers runs its workers without a filter, and says so.
+# A build with sanitizers runs without filters, and says so.
 pytestmark = pytest.mark.skipif("asan" in os.environ.get("SONOGATE_BUILD", ""), reason="sanitizers open and map what they like")
 
 
